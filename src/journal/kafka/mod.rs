@@ -1,0 +1,1 @@
+//! Topics on real Kafka, by librdkafka.

@@ -1,0 +1,3 @@
+//! Where topics live.
+
+pub mod kafka;

@@ -1,0 +1,20 @@
+//! tickgate: an exactly-once quality gate for market data on Kafka.
+//!
+//! The map, a line per room:
+//! - [`model`]: values and their wire forms; no room of ours is below it.
+//! - [`core`]: the gate's decisions, pure: no IO, clock, chance or async. Sees `model` only.
+//! - [`journal`]: where topics live (Kafka).
+//! - [`finnhub`]: the feed: its messages, its websocket, and a simulator that speaks its wire format.
+//! - [`config`]: settings, one struct per concern.
+//! - [`telemetry`]: the table of metrics, logs, the health endpoints.
+//! - [`roles`]: one function per role of the binary; the only room that sees core and effects together.
+//!
+//! The durable store is a crate of its own, `tickgate-state`.
+
+pub mod config;
+pub mod core;
+pub mod finnhub;
+pub mod journal;
+pub mod model;
+pub mod roles;
+pub mod telemetry;

@@ -1,0 +1,3 @@
+//! The binary: one role a run.
+
+fn main() {}

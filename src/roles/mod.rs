@@ -1,0 +1,1 @@
+//! One function per role of the binary: wiring only.

@@ -1,0 +1,1 @@
+//! Starts, breaks and stops the real servers that tickgate is developed and tested against.
