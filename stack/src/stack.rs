@@ -1,0 +1,321 @@
+//! A stack: the brokers of one folder, started together and stopped together.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+
+use crate::{
+    Broker, StackError, jars, ports,
+    settings::{Layout, Node},
+};
+
+/// How long dropping a stack waits for brokers that keep their data to stop in order.
+const DROP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Ends the brokers of the folder `$1` when its input closes without the word `done`: the process that
+/// owned them has died. Removes the folder when `$2` says so.
+const GUARD: &str = r#"
+read -r word && [ "$word" = done ] && exit 0
+for file in "$1"/broker-*/pid; do
+  read -r pid started <"$file" || continue
+  found=$(cut -d ' ' -f 22 "/proc/$pid/stat" 2>/dev/null) || continue
+  [ "$found" = "$started" ] && kill -9 "$pid"
+done
+[ "$2" = wipe ] && sleep 1 && rm -rf -- "$1"
+exit 0
+"#;
+
+/// How a stack is to be; made by [`Stack::builder`].
+#[derive(Debug)]
+pub struct Builder {
+    brokers: usize,
+    dir: Option<PathBuf>,
+    keep: bool,
+    heap: Option<String>,
+    full_jit: bool,
+    properties: Vec<(String, String)>,
+}
+
+impl Builder {
+    /// How many brokers: 1 (the default) or 3.
+    #[must_use]
+    pub fn brokers(mut self, count: usize) -> Self {
+        self.brokers = count;
+        self
+    }
+
+    /// The folder for data and logs. A folder that a stack has left is taken up again, data and ports.
+    /// Without one it is a temporary folder that goes with the stack.
+    #[must_use]
+    pub fn dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.dir = Some(dir.into());
+        self
+    }
+
+    /// Leaves a temporary folder in place when the stack goes, for a look at data and logs.
+    #[must_use]
+    pub fn keep(mut self) -> Self {
+        self.keep = true;
+        self
+    }
+
+    /// The largest heap of each broker, as `-Xmx` takes it (`"1g"`).
+    #[must_use]
+    pub fn heap(mut self, heap: &str) -> Self {
+        self.heap = Some(heap.to_owned());
+        self
+    }
+
+    /// Lets a single broker compile fully and collect in parallel, as one in production does: slower to
+    /// start, faster at work. Three brokers always do.
+    #[must_use]
+    pub fn full_jit(mut self) -> Self {
+        self.full_jit = true;
+        self
+    }
+
+    /// A broker setting on top of the stack's own.
+    #[must_use]
+    pub fn property(mut self, key: &str, value: &str) -> Self {
+        self.properties.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the brokers and waits until each of them lists all of them. When that fails, nothing is left
+    /// running and the folder stays, with the logs.
+    pub fn start(self) -> Result<Stack, StackError> {
+        if self.brokers != 1 && self.brokers != 3 {
+            return Err(StackError::Brokers(self.brokers));
+        }
+        let jars = jars::kafka()?;
+        let temporary = self.dir.is_none();
+        let dir = self.make_dir()?;
+        let layout = self.layout(&dir)?;
+        let brokers = brokers(&dir, &jars, &layout);
+        if let Some(pid) = brokers.iter().find_map(Broker::pid) {
+            return Err(StackError::Busy { dir, pid });
+        }
+        let mut stack = Stack { dir, jars, layout, brokers, wipe: false, owned: true, guard: None };
+        stack.format()?;
+        stack.guard = Some(stack.spawn_guard(temporary && !self.keep)?);
+        for broker in &stack.brokers {
+            broker.start()?;
+        }
+        stack.wait_ready()?;
+        // Only now: the logs of a stack that failed to start are wanted.
+        stack.wipe = temporary && !self.keep;
+        Ok(stack)
+    }
+
+    fn make_dir(&self) -> Result<PathBuf, StackError> {
+        let Some(dir) = &self.dir else {
+            let parent = std::env::temp_dir();
+            let made = tempfile::Builder::new().prefix("tickgate-stack.").tempdir();
+            return Ok(made.map_err(StackError::file("make a folder in", parent))?.keep());
+        };
+        fs::create_dir_all(dir).map_err(StackError::file("make", dir))?;
+        fs::canonicalize(dir).map_err(StackError::file("find", dir))
+    }
+
+    /// The layout that `dir` has, or a new one written to it.
+    fn layout(&self, dir: &Path) -> Result<Layout, StackError> {
+        let new = |nodes, cluster| Layout {
+            cluster,
+            nodes,
+            heap: self.heap.clone(),
+            full_jit: self.full_jit,
+            properties: self.properties.clone(),
+        };
+        let layout = match read_layout(dir) {
+            Ok(old) if old.nodes.len() == self.brokers => new(old.nodes, old.cluster),
+            Ok(old) => {
+                let (expected, found) = (self.brokers, old.nodes.len());
+                return Err(StackError::Layout { dir: dir.to_owned(), expected, found });
+            }
+            Err(StackError::Absent { .. }) => {
+                let ports = ports::take(self.brokers * 2)?;
+                let nodes = ports.chunks(2).map(|pair| Node { port: pair[0], controller_port: pair[1] });
+                new(nodes.collect(), cluster_id()?)
+            }
+            Err(error) => return Err(error),
+        };
+        let path = dir.join("stack.json");
+        let text = serde_json::to_string_pretty(&layout).expect("strings and numbers are JSON");
+        fs::write(&path, text).map_err(StackError::file("write", &path))?;
+        Ok(layout)
+    }
+}
+
+/// One or three running brokers. Dropping it ends them, and removes a temporary folder.
+#[derive(Debug)]
+pub struct Stack {
+    dir: PathBuf,
+    jars: PathBuf,
+    layout: Layout,
+    brokers: Vec<Broker>,
+    wipe: bool,
+    owned: bool,
+    guard: Option<Child>,
+}
+
+impl Stack {
+    /// One broker in a temporary folder, unless told otherwise.
+    pub fn builder() -> Builder {
+        Builder { brokers: 1, dir: None, keep: false, heap: None, full_jit: false, properties: Vec::new() }
+    }
+
+    /// The stack that lives in `dir`, running or not, without owning it: dropping it changes nothing.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, StackError> {
+        let absent = || StackError::Absent { dir: dir.as_ref().to_owned() };
+        let dir = fs::canonicalize(&dir).map_err(|_| absent())?;
+        let layout = read_layout(&dir)?;
+        let jars = jars::kafka()?;
+        let brokers = brokers(&dir, &jars, &layout);
+        Ok(Self { dir, jars, layout, brokers, wipe: false, owned: false, guard: None })
+    }
+
+    /// What clients take as `bootstrap.servers`: `127.0.0.1:p1,127.0.0.1:p2`.
+    pub fn bootstrap(&self) -> String {
+        self.layout.bootstrap()
+    }
+
+    /// The folder with data and logs.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// All brokers, in the order of their ids.
+    pub fn brokers(&self) -> &[Broker] {
+        &self.brokers
+    }
+
+    /// The broker with this id, from 1 on. Panics when there is none.
+    pub fn broker(&self, id: usize) -> &Broker {
+        id.checked_sub(1)
+            .and_then(|index| self.brokers.get(index))
+            .unwrap_or_else(|| panic!("this stack has brokers 1 to {}, not {id}", self.brokers.len()))
+    }
+
+    /// Waits until every broker lists all of them.
+    pub fn wait_ready(&self) -> Result<(), StackError> {
+        self.brokers.iter().try_for_each(|broker| broker.wait_ready(self.brokers.len()))
+    }
+
+    /// One of Kafka's command-line tools by its main class, ready for arguments: see Kafka's `bin/*.sh`.
+    pub fn tool(&self, main_class: &str) -> Command {
+        let mut command = Command::new("java");
+        command.arg("-cp").arg(self.jars.join("*")).args(["-XX:TieredStopAtLevel=1", main_class]);
+        command
+    }
+
+    /// Stops all brokers in order, keeping the data (unless the folder is temporary).
+    pub fn stop(&self) -> Result<(), StackError> {
+        // At once, for the last one to go has no quorum to say goodbye to.
+        thread::scope(|scope| {
+            let stopping: Vec<_> = self
+                .brokers
+                .iter()
+                .filter(|broker| broker.pid().is_some())
+                .map(|broker| scope.spawn(|| broker.terminate()))
+                .collect();
+            stopping.into_iter().try_for_each(|thread| thread.join().expect("stopping does not panic"))
+        })
+    }
+
+    /// Removes the folder, once nothing in it runs.
+    pub fn wipe(self) -> Result<(), StackError> {
+        if let Some(pid) = self.brokers.iter().find_map(Broker::pid) {
+            return Err(StackError::Busy { dir: self.dir.clone(), pid });
+        }
+        fs::remove_dir_all(&self.dir).map_err(StackError::file("remove", &self.dir))
+    }
+
+    /// Lets the brokers live on after this process; [`Stack::open`] finds them again.
+    pub fn detach(mut self) {
+        self.owned = false;
+        self.dismiss_guard();
+    }
+
+    /// Formats all brokers at once: each takes a JVM's start.
+    fn format(&self) -> Result<(), StackError> {
+        thread::scope(|scope| {
+            let formatting: Vec<_> =
+                self.brokers.iter().map(|broker| scope.spawn(|| broker.format())).collect();
+            formatting.into_iter().try_for_each(|thread| thread.join().expect("formatting does not panic"))
+        })
+    }
+
+    fn spawn_guard(&self, wipe: bool) -> Result<Child, StackError> {
+        Command::new("sh")
+            .args(["-c", GUARD, "tickgate-stack-guard"])
+            .arg(&self.dir)
+            .arg(if wipe { "wipe" } else { "keep" })
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0) // must outlive a Ctrl-C
+            .spawn()
+            .map_err(|error| StackError::Program { program: "sh".to_owned(), reason: error.to_string() })
+    }
+
+    fn dismiss_guard(&mut self) {
+        if let Some(mut guard) = self.guard.take() {
+            if let Some(mut input) = guard.stdin.take() {
+                // A guard that is gone needs no dismissal.
+                let _ = input.write_all(b"done\n");
+            }
+            let _ = guard.wait();
+        }
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        if !self.owned {
+            return;
+        }
+        for broker in &self.brokers {
+            // What cannot be ended here, the error of a later start names by its process.
+            let _ = if self.wipe { broker.kill() } else { broker.terminate_within(DROP_TIMEOUT) };
+        }
+        self.dismiss_guard();
+        if self.wipe {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+    }
+}
+
+fn brokers(dir: &Path, jars: &Path, layout: &Layout) -> Vec<Broker> {
+    (1..=layout.nodes.len()).map(|id| Broker::new(id, dir, jars.to_owned(), layout.clone())).collect()
+}
+
+fn read_layout(dir: &Path) -> Result<Layout, StackError> {
+    let path = dir.join("stack.json");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(StackError::Absent { dir: dir.to_owned() });
+        }
+        Err(error) => return Err(StackError::file("read", path)(error)),
+    };
+    serde_json::from_str(&text).map_err(|error| StackError::Description { path, reason: error.to_string() })
+}
+
+/// 16 bytes of chance in base64url: 21 characters of six bits each and one of two.
+fn cluster_id() -> Result<String, StackError> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut bytes = [0_u8; 22];
+    fs::File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut bytes))
+        .map_err(StackError::file("read", "/dev/urandom"))?;
+    bytes[0] %= 62; // Kafka takes an id with a leading dash for an option
+    bytes[21] &= 0b0011_0000;
+    Ok(bytes.iter().map(|byte| char::from(DIGITS[usize::from(byte & 63)])).collect())
+}
