@@ -14,6 +14,60 @@ pub const KIND: &str = "tg-kind";
 /// The rejection as JSON.
 pub const REJECTION: &str = "tg-rejection";
 
+/// What a record of `bad_data` is, as its header [`KIND`] says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A record that broke rules; carries [`REJECTION`] and [`SRC`].
+    Rejected,
+    /// A tombstone that ended a symbol's watch; carries [`SRC`].
+    Removed,
+    /// A symbol fell silent.
+    Stale,
+    /// A symbol that had fallen silent is back.
+    Recovered,
+    /// A whole class fell silent.
+    FeedSilent,
+    /// A class that had fallen silent is back.
+    FeedRecovered,
+    /// What ingest received and could not read as a trade.
+    NotATrade,
+    /// Stands for a record that the broker refuses for good; carries [`SRC`].
+    Unsendable,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: &'static [Self] = &[
+        Self::Rejected,
+        Self::Removed,
+        Self::Stale,
+        Self::Recovered,
+        Self::FeedSilent,
+        Self::FeedRecovered,
+        Self::NotATrade,
+        Self::Unsendable,
+    ];
+
+    /// The header's value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Removed => "removed",
+            Self::Stale => "stale",
+            Self::Recovered => "recovered",
+            Self::FeedSilent => "feed_silent",
+            Self::FeedRecovered => "feed_recovered",
+            Self::NotATrade => "not_a_trade",
+            Self::Unsendable => "unsendable",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.name() == name)
+    }
+}
+
 /// The coordinates of an input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Source {
@@ -48,6 +102,15 @@ impl Source {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn names_of_kinds_lead_back() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_name(kind.name()), Some(*kind));
+        }
+        assert_eq!(Kind::ALL.len(), 8);
+        assert_eq!(Kind::from_name("Rejected"), None);
+    }
 
     proptest! {
         #[test]

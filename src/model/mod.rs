@@ -1,10 +1,21 @@
 //! Values and their wire forms. Everything here is plain data: it can be made, compared, encoded and
 //! decoded without a broker, a disk or a clock.
 
+pub mod event;
 pub mod headers;
+pub mod number;
+pub mod partitioner;
+pub mod quote;
+pub mod rejection;
+pub mod rule;
 pub mod time;
 
-pub use headers::Source;
+pub use event::{Event, Freshness, Level, NoticedBy};
+pub use headers::{Kind, Source};
+pub use partitioner::partition_of;
+pub use quote::Quote;
+pub use rejection::{Broken, Rejection};
+pub use rule::{Rule, Severity};
 pub use time::{EventTime, WallTime};
 
 /// A partition of `staging`, and so of every topic that is laid out like it.
