@@ -15,7 +15,7 @@ pub use class::ClassRow;
 pub use key::RowKey;
 pub use symbol::{Price, Reported, SymbolRow};
 
-use reader::Reader;
+pub(crate) use reader::Reader;
 
 /// Why bytes of a changelog record or of the store cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,0 +1,39 @@
+//! The store as a worker uses it: what it promises, and what a kill, a damaged file or a wrong folder do to it.
+
+mod crash;
+mod damage;
+mod disk_full;
+mod folder;
+mod writes;
+
+use std::path::Path;
+use std::sync::Arc;
+use tickgate_state::{Batch, Position, Row, RowKey, Store, StoreIdentity, StoreOptions, SymbolRow};
+
+fn identity() -> StoreIdentity {
+    StoreIdentity {
+        group: "tickgate".to_owned(),
+        changelog: "tickgate-last_seen-changelog".to_owned(),
+        cluster: String::new(),
+    }
+}
+
+fn open(dir: &Path) -> Arc<Store> {
+    Arc::new(Store::open(dir, &identity(), &StoreOptions::default()).expect("the store opens"))
+}
+
+fn at(changelog_next: i64) -> Position {
+    Position { changelog_next }
+}
+
+fn seen(last_seen: i64) -> SymbolRow {
+    SymbolRow { last_seen: Some(last_seen), ..SymbolRow::default() }
+}
+
+fn symbol(name: &str, row: Option<&SymbolRow>) -> Row {
+    (RowKey::Symbol(name).encode(), row.map(SymbolRow::encode))
+}
+
+fn batch(expected: Option<i64>, rows: Vec<Row>, position: i64) -> Batch {
+    Batch { expected: expected.map(at), rows, position: at(position) }
+}
