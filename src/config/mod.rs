@@ -1,1 +1,122 @@
-//! Settings, one struct per concern.
+//! Settings, one struct per concern, from a TOML file and the environment; the environment wins.
+//!
+//! The promise: what is returned can be used as it is. An unknown key, an illegal value or values that
+//! contradict each other are errors here, all of them at once, with their place. There is no setting that
+//! nothing reads, and none that changes while a process runs.
+//!
+//! A key `section.name` is the variable `TICKGATE_SECTION__NAME`. Lists are TOML arrays or one text with
+//! commas. Variables with other shapes (`TICKGATE_LOG`, `TICKGATE_CONFIG`) aren't settings.
+
+mod error;
+mod finnhub;
+mod freshness;
+mod ingest;
+mod journal;
+mod kafka;
+mod legal;
+mod process;
+mod reader;
+mod secret;
+mod simulate;
+mod source;
+mod topics;
+
+use std::{env, path::Path};
+
+pub use self::{
+    error::{ConfigError, Problem},
+    finnhub::{FeedMode, FinnhubConfig},
+    freshness::FreshnessConfig,
+    ingest::IngestConfig,
+    journal::{JournalConfig, JournalKind},
+    kafka::{KafkaConfig, Properties},
+    process::ProcessConfig,
+    reader::Setting,
+    secret::Secret,
+    simulate::SimulateConfig,
+    source::Source,
+    topics::{OUTPUT_ROOM_BYTES, TopicsConfig},
+};
+use self::{reader::Reader, source::collect};
+
+/// Everything that can be set.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[journal]`: where topics live.
+    pub journal: JournalConfig,
+    /// `[kafka]`: how to reach the brokers.
+    pub kafka: KafkaConfig,
+    /// `[topics]`: names and shape of the topics.
+    pub topics: TopicsConfig,
+    /// `[process]`: the gate.
+    pub process: ProcessConfig,
+    /// `[freshness]`: when a symbol counts as silent.
+    pub freshness: FreshnessConfig,
+    /// `[finnhub]`: the feed.
+    pub finnhub: FinnhubConfig,
+    /// `[ingest]`: the feed's way into staging.
+    pub ingest: IngestConfig,
+    /// `[simulate]`: the stand-in for the feed.
+    pub simulate: SimulateConfig,
+    settings: Vec<Setting>,
+}
+
+impl Config {
+    /// Reads the file, if one is named, and lays `environment` over it.
+    pub fn load<I>(path: Option<&Path>, environment: I) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator<Item = (String, String)>,
+    {
+        let environment = environment.into_iter().collect::<Vec<_>>();
+        let variables = environment.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+        let mut reader = Reader::new(collect(path, environment)?);
+        let mut config = Self {
+            journal: JournalConfig::read(&mut reader.section("journal")),
+            kafka: KafkaConfig::read(&mut reader.section("kafka")),
+            topics: TopicsConfig::read(&mut reader.section("topics")),
+            process: ProcessConfig::read(&mut reader.section("process")),
+            freshness: FreshnessConfig::read(&mut reader.section("freshness")),
+            finnhub: FinnhubConfig::read(&mut reader.section("finnhub")),
+            ingest: IngestConfig::read(&mut reader.section("ingest")),
+            simulate: SimulateConfig::read(&mut reader.section("simulate")),
+            settings: Vec::new(),
+        };
+        config.settings = reader.finish(&variables)?;
+        Ok(config)
+    }
+
+    /// This process's variables; bytes that aren't UTF-8 are replaced, so that they are refused as values.
+    pub fn environment() -> Vec<(String, String)> {
+        let lossy = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        env::vars_os().map(|(name, value)| (lossy(name), lossy(value))).collect()
+    }
+
+    /// Every setting in force and its source, section by section; secrets are hidden.
+    pub fn settings(&self) -> &[Setting] {
+        &self.settings
+    }
+
+    /// The name of the topic that backs the store.
+    pub fn changelog(&self) -> String {
+        format!("{}-last_seen-changelog", self.process.group)
+    }
+
+    /// Stands for all settings that change verdicts or events. It is kept in checkpoint rows: equal
+    /// settings have equal fingerprints in every version of tickgate, however they were written down.
+    pub fn fingerprint(&self) -> u64 {
+        let mut fields = self.freshness.fingerprint_fields();
+        fields.sort_unstable();
+        let text = fields.iter().map(|(name, value)| format!("{name}={value};")).collect::<Vec<_>>().concat();
+        fnv1a(text.as_bytes())
+    }
+}
+
+/// FNV-1a, 64 bits: fixed for ever, unlike the standard library's hashers.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests;

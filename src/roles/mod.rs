@@ -1,1 +1,30 @@
-//! One function per role of the binary: wiring only.
+//! One function per role of the binary: wiring only. What a role does is in the other rooms.
+//!
+//! Roles are plain functions that run on the main thread, inside a tokio runtime: one that is async blocks
+//! on `tokio::runtime::Handle::current()`.
+
+pub mod config;
+mod exit;
+mod shutdown;
+
+pub use exit::{Exit, Failure};
+pub use shutdown::Shutdown;
+
+use crate::config::Config;
+
+/// What the binary is to be in this run.
+#[derive(Debug, clap::Subcommand)]
+pub enum Role {
+    /// Says what settings are in force and where each value came from
+    Config(config::Args),
+}
+
+impl Role {
+    /// Runs until the work is done or the role is told to stop. Roles that run on take a [`Shutdown`];
+    /// the others leave signals to their default, which ends them.
+    pub fn run(self, config: &Config) -> Result<Exit, Failure> {
+        match self {
+            Self::Config(args) => config::run(&args, config),
+        }
+    }
+}

@@ -1,1 +1,3 @@
-//! The table of metrics, logs, health.
+//! What the outside sees of a process: the table of metrics, logs, the health endpoints.
+
+pub mod logs;

@@ -1,1 +1,3 @@
 //! Topics on real Kafka, by librdkafka.
+
+pub mod client;

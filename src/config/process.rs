@@ -1,0 +1,72 @@
+//! `[process]`
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use super::{legal, reader::Section};
+
+/// The gate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessConfig {
+    /// `group`: the consumer group on staging; also in the changelog's name and in transactional ids.
+    /// Default: `tickgate`.
+    pub group: String,
+    /// `workers`: threads of one instance, each a group member: 1 to 64. Default: 1.
+    pub workers: u32,
+    /// `state_dir`: the instance's own folder for its store. Default: `data/state`.
+    pub state_dir: PathBuf,
+    /// `commit_interval`: how long a round gathers records before it commits. Default: `100ms`.
+    pub commit_interval: Duration,
+    /// `round_max_records`: a round with this many records commits at once. Default: 100000.
+    pub round_max_records: u32,
+    /// `instance_id`: a name that survives restarts makes this a static group member, whose restart moves
+    /// no partitions. Must differ between instances. Default: empty, a name of chance.
+    pub instance_id: Option<String>,
+    /// `http`: where `/metrics`, `/livez`, `/readyz` and `/v1/instance` answer. Default: `127.0.0.1:9464`.
+    pub http: SocketAddr,
+    /// `session_timeout`: an instance that is silent for this long has lost its partitions. At least
+    /// `6s`, the least that brokers allow by default. Default: `6s`.
+    pub session_timeout: Duration,
+    /// `transaction_timeout`: the broker ends a transaction that is older. Default: `60s`.
+    pub transaction_timeout: Duration,
+    /// `hot_symbols`: how many symbols' last-seen an instance keeps in memory before the store.
+    /// Default: 1000000.
+    pub hot_symbols: u32,
+}
+
+impl ProcessConfig {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let seconds = Duration::from_secs;
+        let instance_id = section
+            .legal_text("instance_id", "", legal::ID_PART, |id| id.is_empty() || legal::is_id_part(id));
+        let state_dir = section.legal_text("state_dir", "data/state", "a folder", |path| !path.is_empty());
+        let process = Self {
+            group: section.legal_text("group", "tickgate", legal::ID_PART, legal::is_id_part),
+            workers: section.number("workers", 1, 1..=64),
+            state_dir: state_dir.into(),
+            commit_interval: section.duration(
+                "commit_interval",
+                "100ms",
+                Duration::from_millis(1)..=seconds(60),
+            ),
+            round_max_records: section.number("round_max_records", 100_000, 1..=10_000_000),
+            instance_id: Some(instance_id).filter(|id| !id.is_empty()),
+            http: section.address("http", "127.0.0.1:9464"),
+            session_timeout: section.duration("session_timeout", "6s", seconds(6)..=seconds(30 * 60)),
+            transaction_timeout: section.duration(
+                "transaction_timeout",
+                "60s",
+                seconds(2)..=seconds(15 * 60),
+            ),
+            hot_symbols: section.number("hot_symbols", 1_000_000, 0..=100_000_000),
+        };
+        if process.commit_interval > process.transaction_timeout / 2 {
+            let found = format!("`{}`", humantime::format_duration(process.commit_interval));
+            section.reject_together(
+                "commit_interval",
+                found,
+                "at most half of `process.transaction_timeout`",
+            );
+        }
+        process
+    }
+}

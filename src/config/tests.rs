@@ -1,0 +1,167 @@
+use std::{fs, path::Path, time::Duration};
+
+use super::*;
+
+fn load(toml: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tickgate.toml");
+    fs::write(&path, toml).unwrap();
+    load_file(Some(&path), environment)
+}
+
+fn load_file(path: Option<&Path>, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    Config::load(path, environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+}
+
+/// The message of the error that `toml` and `environment` cause.
+fn message(toml: &str, environment: &[(&str, &str)]) -> String {
+    load(toml, environment).unwrap_err().to_string()
+}
+
+fn setting<'a>(config: &'a Config, key: &str) -> &'a Setting {
+    config.settings().iter().find(|setting| setting.key == key).unwrap()
+}
+
+#[test]
+fn nothing_given_is_the_documented_defaults() {
+    let config = load_file(None, &[]).unwrap();
+    assert_eq!(config.kafka.brokers, ["127.0.0.1:9092"]);
+    assert_eq!((config.topics.partitions, config.topics.replication), (12, 3));
+    assert_eq!(config.topics.bad_data_retention, Duration::from_hours(30 * 24));
+    assert_eq!(config.process.commit_interval, Duration::from_millis(100));
+    assert_eq!(config.process.instance_id, None);
+    assert_eq!(config.freshness.error_after, Duration::from_hours(4));
+    assert_eq!(config.changelog(), "tickgate-last_seen-changelog");
+    assert!(config.settings().iter().all(|setting| setting.source == Source::Default));
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_both_are_named() {
+    let toml = "[process]\ngroup = \"fromfile\"\nworkers = 2\n";
+    let config = load(toml, &[("TICKGATE_PROCESS__WORKERS", "3")]).unwrap();
+    assert_eq!((config.process.group.as_str(), config.process.workers), ("fromfile", 3));
+    let variable = "TICKGATE_PROCESS__WORKERS".to_owned();
+    assert_eq!(setting(&config, "process.workers").source, Source::Environment { variable });
+    assert!(matches!(setting(&config, "process.group").source, Source::File { line: 2, .. }));
+}
+
+#[test]
+fn lists_are_arrays_or_texts_with_commas() {
+    let array = load("kafka.brokers = [\"a:1\", \"b:2\"]", &[]).unwrap();
+    let text = load("kafka.brokers = \"a:1, b:2\"", &[]).unwrap();
+    let variable = load("", &[("TICKGATE_KAFKA__BROKERS", "a:1,b:2")]).unwrap();
+    assert_eq!(array.kafka.brokers, ["a:1", "b:2"]);
+    assert_eq!(array.kafka, text.kafka);
+    assert_eq!(array.kafka, variable.kafka);
+}
+
+#[test]
+fn unknown_keys_name_the_nearest_known_one_and_their_place() {
+    let text = message("[kafka]\nbrokers = \"a:1\"\n\n[process]\ncommit_intervall = \"1s\"\n", &[]);
+    assert!(text.contains("`process.commit_intervall`"), "{text}");
+    assert!(text.contains("tickgate.toml:5"), "{text}");
+    assert!(text.contains("did you mean `process.commit_interval`"), "{text}");
+    let text = message("[kafka]\npartitions = 3\n", &[]);
+    assert!(text.contains("did you mean `topics.partitions`"), "{text}");
+    let text = message("", &[("TICKGATE_KAFKA__BROKER", "a:1")]);
+    assert!(text.contains("did you mean `TICKGATE_KAFKA__BROKERS`"), "{text}");
+    let text = message("", &[("TICKGATE_KAFKA_BROKERS", "a:1")]);
+    assert!(text.contains("did you mean `TICKGATE_KAFKA__BROKERS`"), "{text}");
+}
+
+#[test]
+fn variables_that_are_no_settings_are_left_alone() {
+    load("", &[("TICKGATE_LOG", "debug"), ("TICKGATE_PORT", "tcp://10.0.0.1:80"), ("HOME", "/")]).unwrap();
+}
+
+#[test]
+fn librdkafka_properties_pass_from_dotted_keys_and_from_variables() {
+    let toml = "[kafka.properties]\nsasl.mechanism = \"PLAIN\"\n\"ssl.ca.location\" = \"/ca\"\n";
+    let config = load(toml, &[("TICKGATE_KAFKA__PROPERTIES__SASL_PASSWORD", "hunter2")]).unwrap();
+    let properties = config.kafka.properties.iter().collect::<Vec<_>>();
+    let expected = [("sasl.mechanism", "PLAIN"), ("sasl.password", "hunter2"), ("ssl.ca.location", "/ca")];
+    assert_eq!(properties, expected);
+    assert!(
+        message("kafka.properties.isolation.level = \"read_uncommitted\"", &[]).contains("isolation.level")
+    );
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let environment =
+        [("TICKGATE_FINNHUB__TOKEN", "hunter2"), ("TICKGATE_KAFKA__PROPERTIES__SASL_PASSWORD", "hunter2")];
+    let config = load("", &environment).unwrap();
+    assert_eq!(config.finnhub.token.as_ref().unwrap().reveal(), "hunter2");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert_eq!(setting(&config, "finnhub.token").value, "\"***\"");
+}
+
+#[test]
+fn a_secret_may_come_from_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("token");
+    fs::write(&path, "hunter2\n").unwrap();
+    let path = path.to_str().unwrap();
+    let environment =
+        [("TICKGATE_FINNHUB__TOKEN_FILE", path), ("TICKGATE_KAFKA__PROPERTIES__SASL_PASSWORD_FILE", path)];
+    let config = load("", &environment).unwrap();
+    assert_eq!(config.finnhub.token, Some(Secret::new("hunter2".to_owned())));
+    assert_eq!(config.kafka.properties.iter().collect::<Vec<_>>(), [("sasl.password", "hunter2")]);
+    assert!(message("", &[("TICKGATE_FINNHUB__TOKEN_FILE", "/nowhere")]).contains("/nowhere"));
+}
+
+#[test]
+fn illegal_values_say_what_was_found_and_expected() {
+    let cases = [
+        ("process.session_timeout = \"5s\"", "from 6s"),
+        ("process.commit_interval = 100", "100ms"),
+        ("process.commit_interval = \"40s\"", "process.transaction_timeout"),
+        ("process.group = \"a.b\"", "dots"),
+        ("process.group = \"\"", "1 to 100"),
+        ("process.workers = 0", "from 1 to 64"),
+        ("process.http = \"here\"", "127.0.0.1:9464"),
+        ("topics.partitions = 10001", "from 1 to 10000"),
+        ("topics.partitions = [1, 2]", "a list of 2"),
+        ("topics.bad_data = \"staging\"", "another's name"),
+        ("topics.staging = \"a b\"", "Kafka topic name"),
+        ("freshness.error_after = \"0s\"", "from 1ms"),
+        ("freshness.error_after = \"4x\"", "`4x`"),
+        ("kafka.brokers = \"\"", "addresses"),
+        ("kafka.brokers = \"host\"", "addresses"),
+        ("kafka.brokers = [[1]]", "a list of those"),
+        ("journal.kind = \"paper\"", "`kafka`"),
+        ("finnhub.url = \"http://x\"", "ws://"),
+        ("simulate.rate = nan", "found `nan`"),
+        ("[kafka", "not TOML (/"),
+    ];
+    for (toml, expected) in cases {
+        let text = message(toml, &[]);
+        assert!(text.contains(expected), "{toml}: {text}");
+    }
+}
+
+#[test]
+fn all_problems_are_listed_at_once() {
+    let text = message("process.workers = 0\ntopics.partitions = 0\nkafka.nonsense = 1\n", &[]);
+    for expected in ["3 settings", "process.workers", "topics.partitions", "kafka.nonsense"] {
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn the_fingerprint_is_the_same_for_ever_and_follows_what_counts() {
+    let fingerprint = |toml: &str| load(toml, &[]).unwrap().fingerprint();
+    // Written down once: checkpoint rows of older versions hold it.
+    assert_eq!(fingerprint(""), 0xa4b5_dbd1_ef1c_6d72);
+    assert_eq!(fingerprint("freshness.error_after = \"240m\""), fingerprint(""));
+    assert_eq!(fingerprint("process.workers = 2"), fingerprint(""));
+    assert_eq!(fingerprint("freshness.grace = \"1s\""), fingerprint(""));
+    assert_ne!(fingerprint("freshness.error_after = \"2s\""), fingerprint(""));
+    assert_ne!(fingerprint("freshness.future_skew = \"6s\""), fingerprint(""));
+}
+
+#[test]
+fn a_broken_file_does_not_give_secrets_away() {
+    let text = message("[finnhub]\ntoken = hunter2\n", &[]);
+    assert!(text.contains("tickgate.toml:2") && !text.contains("hunter2"), "{text}");
+}
