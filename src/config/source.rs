@@ -125,8 +125,8 @@ struct File<'a> {
 
 impl File<'_> {
     fn at(&self, position: usize) -> Source {
-        let before = &self.text.as_bytes()[..position.min(self.text.len())];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let before = self.text.get(..position).unwrap_or(self.text);
+        let line = before.matches('\n').count() + 1;
         Source::File { path: self.path.to_owned(), line }
     }
 }

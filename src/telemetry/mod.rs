@@ -1,3 +1,6 @@
 //! What the outside sees of a process: the table of metrics, logs, the health endpoints.
 
+pub mod health;
+pub mod instance;
 pub mod logs;
+pub mod metrics;

@@ -1,0 +1,359 @@
+//! THE table of metrics: every one that any role shows, with its name, unit and help.
+//!
+//! Handles are cheap to clone and to use from any thread. A role registers its own part only: a gauge
+//! that nobody sets would be a false zero. A test holds each help text equal to its field's doc comment.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use prometheus::{
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
+};
+
+use crate::model::Partition;
+
+/// Partitions with a higher number have no lag of their own in `/metrics`, only a share of the sum: a label
+/// value each would cost the monitoring more than it tells.
+const LABELLED_PARTITIONS: Partition = 256;
+
+/// What `/metrics` shows of this process.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    registry: Registry,
+}
+
+/// What `process` counts.
+#[derive(Debug, Clone)]
+pub struct GateMetrics {
+    /// Records of staging in committed rounds, by result: accepted, rejected, removed, unsendable.
+    pub records: IntCounterVec,
+    /// Broken rules in rejections; a record counts once for each rule it breaks.
+    pub rejections: IntCounterVec,
+    /// Accepted records that are marked as suspect, by rule.
+    pub suspects: IntCounterVec,
+    /// Events written to `bad_data`, by kind.
+    pub events: IntCounterVec,
+    /// Rounds, by outcome: committed, aborted, fenced, unknown.
+    pub rounds: IntCounterVec,
+    /// Seconds from a round's first record to its commit.
+    pub round_duration: Histogram,
+    /// Records in a committed round.
+    pub round_records: Histogram,
+    /// Seconds from a record's Kafka time to the commit of its round.
+    pub append_to_commit: Histogram,
+    /// Seconds from a record's event time to the commit of its round.
+    pub event_to_commit: Histogram,
+    /// When a round was last committed, in seconds since 1970.
+    pub last_commit_timestamp: Gauge,
+    /// Partitions of staging that this instance owns.
+    pub partitions_assigned: IntGauge,
+    /// Changelog rows read to bring the store up to date.
+    pub restored_rows: IntCounter,
+    /// Seconds from a partition's assignment until its state was up to date.
+    pub restore_duration: Histogram,
+    /// Dead owners' transactional ids that this instance fenced.
+    pub fenced: IntCounter,
+    /// Rebalances of the group that this instance took part in.
+    pub rebalances: IntCounter,
+    /// Symbols that are silent now, by level.
+    pub stale_symbols: IntGaugeVec,
+    /// Symbols that are watched.
+    pub symbols: IntGauge,
+    /// Size of the store on disk.
+    pub store_size: IntGauge,
+    /// Lag of the partitions that this instance owns.
+    pub lag: Lag,
+}
+
+/// How many records of staging are appended but not yet committed by the group.
+#[derive(Debug, Clone)]
+pub struct Lag {
+    /// Records of staging that are not yet committed by the group, over all partitions owned.
+    sum: IntGauge,
+    /// Records of staging that are not yet committed by the group, by partition.
+    by_partition: IntGaugeVec,
+    known: Arc<Mutex<BTreeMap<Partition, i64>>>,
+}
+
+/// What `ingest` counts.
+#[derive(Debug, Clone)]
+pub struct IngestMetrics {
+    /// Messages received from the feed, by kind.
+    pub messages: IntCounterVec,
+    /// Trades received from the feed.
+    pub trades: IntCounter,
+    /// Connections to the feed after the first.
+    pub reconnects: IntCounter,
+    /// Records that staging has acknowledged.
+    pub delivered: IntCounter,
+    /// Records that could not be delivered to staging.
+    pub delivery_failures: IntCounter,
+    /// Whether the feed is connected: 1 or 0.
+    pub connected: IntGauge,
+}
+
+impl Metrics {
+    /// A table with what every process shows: its version, and the system's view of it.
+    pub fn new() -> Self {
+        let table = Self { registry: Registry::new() };
+        plain(table.registry.register(Box::new(ProcessCollector::for_self())));
+        let help = "The running version; always 1.";
+        table
+            .gauges("tickgate_build_info", help, &["version"])
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        table
+    }
+
+    /// Adds the gate's part; at most once.
+    pub fn gate(&self) -> GateMetrics {
+        GateMetrics {
+            records: self.counters(
+                "tickgate_records_total",
+                "Records of staging in committed rounds, by result: accepted, rejected, removed, unsendable.",
+                &["result"],
+            ),
+            rejections: self.counters(
+                "tickgate_rejections_total",
+                "Broken rules in rejections; a record counts once for each rule it breaks.",
+                &["rule"],
+            ),
+            suspects: self.counters(
+                "tickgate_suspects_total",
+                "Accepted records that are marked as suspect, by rule.",
+                &["rule"],
+            ),
+            events: self.counters(
+                "tickgate_events_total",
+                "Events written to `bad_data`, by kind.",
+                &["kind"],
+            ),
+            rounds: self.counters(
+                "tickgate_rounds_total",
+                "Rounds, by outcome: committed, aborted, fenced, unknown.",
+                &["outcome"],
+            ),
+            round_duration: self.histogram(
+                "tickgate_round_duration_seconds",
+                "Seconds from a round's first record to its commit.",
+                &SECONDS,
+            ),
+            round_records: self.histogram(
+                "tickgate_round_records",
+                "Records in a committed round.",
+                &[0.0, 1.0, 10.0, 100.0, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6],
+            ),
+            append_to_commit: self.histogram(
+                "tickgate_append_to_commit_seconds",
+                "Seconds from a record's Kafka time to the commit of its round.",
+                &SECONDS,
+            ),
+            event_to_commit: self.histogram(
+                "tickgate_event_to_commit_seconds",
+                "Seconds from a record's event time to the commit of its round.",
+                &SECONDS,
+            ),
+            last_commit_timestamp: self.add(plain(Gauge::with_opts(Opts::new(
+                "tickgate_last_commit_timestamp_seconds",
+                "When a round was last committed, in seconds since 1970.",
+            )))),
+            partitions_assigned: self
+                .gauge("tickgate_partitions_assigned", "Partitions of staging that this instance owns."),
+            restored_rows: self.counter(
+                "tickgate_restored_rows_total",
+                "Changelog rows read to bring the store up to date.",
+            ),
+            restore_duration: self.histogram(
+                "tickgate_restore_seconds",
+                "Seconds from a partition's assignment until its state was up to date.",
+                &SECONDS,
+            ),
+            fenced: self.counter(
+                "tickgate_fenced_total",
+                "Dead owners' transactional ids that this instance fenced.",
+            ),
+            rebalances: self.counter(
+                "tickgate_rebalances_total",
+                "Rebalances of the group that this instance took part in.",
+            ),
+            stale_symbols: self.gauges(
+                "tickgate_stale_symbols",
+                "Symbols that are silent now, by level.",
+                &["level"],
+            ),
+            symbols: self.gauge("tickgate_symbols", "Symbols that are watched."),
+            store_size: self.gauge("tickgate_store_bytes", "Size of the store on disk."),
+            lag: Lag {
+                sum: self.gauge(
+                    "tickgate_lag_records",
+                    "Records of staging that are not yet committed by the group, over all partitions owned.",
+                ),
+                by_partition: self.gauges(
+                    "tickgate_partition_lag_records",
+                    "Records of staging that are not yet committed by the group, by partition.",
+                    &["partition"],
+                ),
+                known: Arc::default(),
+            },
+        }
+    }
+
+    /// Adds the part of `ingest`; at most once.
+    pub fn ingest(&self) -> IngestMetrics {
+        IngestMetrics {
+            messages: self.counters(
+                "tickgate_ingest_messages_total",
+                "Messages received from the feed, by kind.",
+                &["kind"],
+            ),
+            trades: self.counter("tickgate_ingest_trades_total", "Trades received from the feed."),
+            reconnects: self
+                .counter("tickgate_ingest_reconnects_total", "Connections to the feed after the first."),
+            delivered: self
+                .counter("tickgate_ingest_delivered_total", "Records that staging has acknowledged."),
+            delivery_failures: self.counter(
+                "tickgate_ingest_delivery_failures_total",
+                "Records that could not be delivered to staging.",
+            ),
+            connected: self.gauge("tickgate_ingest_connected", "Whether the feed is connected: 1 or 0."),
+        }
+    }
+
+    /// Everything in Prometheus' text format.
+    pub fn render(&self) -> String {
+        let mut text = Vec::new();
+        let encoded = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        encoded.expect("families of this table are encodable, and memory takes any bytes");
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.add(plain(IntCounter::new(name, help)))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        self.add(plain(IntCounterVec::new(Opts::new(name, help), labels)))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.add(plain(IntGauge::new(name, help)))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.add(plain(IntGaugeVec::new(Opts::new(name, help), labels)))
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+        self.add(plain(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))))
+    }
+
+    fn add<C: Collector + Clone + 'static>(&self, collector: C) -> C {
+        plain(self.registry.register(Box::new(collector.clone())));
+        collector
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Lag {
+    /// Notes the lag of a partition that this instance owns.
+    pub fn set(&self, partition: Partition, records: i64) {
+        if partition < LABELLED_PARTITIONS {
+            self.by_partition.with_label_values(&[partition.to_string()]).set(records);
+        }
+        self.change(|known| known.insert(partition, records));
+    }
+
+    /// Forgets a partition that was given up.
+    pub fn forget(&self, partition: Partition) {
+        // It fails when there was none.
+        let _ = self.by_partition.remove_label_values(&[partition.to_string()]);
+        self.change(|known| known.remove(&partition));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut BTreeMap<Partition, i64>) -> Option<i64>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = known.values().sum::<i64>();
+        change(&mut known);
+        self.sum.add(known.values().sum::<i64>() - before);
+    }
+}
+
+/// Upper bounds of durations: from a round on an idle machine to a backlog of hours.
+const SECONDS: [f64; 18] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
+    14400.0,
+];
+
+fn plain<T>(made: prometheus::Result<T>) -> T {
+    made.expect("names, labels and buckets of this table are legal, and each name is used once")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn help_texts_are_the_fields_doc_comments() {
+        let source = include_str!("metrics.rs");
+        let table = source.split("mod tests").next().unwrap();
+        let docs = table
+            .lines()
+            .filter_map(|line| line.strip_prefix("    /// "))
+            .map(str::to_owned)
+            .collect::<BTreeSet<_>>();
+        let metrics = Metrics::new();
+        let (_gate, _ingest) = (metrics.gate(), metrics.ingest());
+        let literals = table.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        let mut checked = 0;
+        for pair in literals.windows(2).filter(|pair| pair[0].starts_with("tickgate_")) {
+            if pair[0] != "tickgate_build_info" {
+                assert!(docs.contains(&pair[1]), "`{}`: no field says `{}`", pair[0], pair[1]);
+                checked += 1;
+            }
+        }
+        assert_eq!(checked, 26);
+    }
+
+    #[test]
+    fn what_is_counted_is_shown() {
+        let metrics = Metrics::new();
+        let gate = metrics.gate();
+        gate.records.with_label_values(&["accepted"]).inc_by(3);
+        gate.round_duration.observe(0.2);
+        let text = metrics.render();
+        for expected in [
+            "tickgate_records_total{result=\"accepted\"} 3",
+            "tickgate_round_duration_seconds_bucket{le=\"0.25\"} 1",
+            "tickgate_build_info{version=",
+            "process_resident_memory_bytes",
+        ] {
+            assert!(text.contains(expected), "{expected}: {text}");
+        }
+        assert!(!text.contains("tickgate_ingest"), "{text}");
+    }
+
+    #[test]
+    fn lag_is_the_sum_of_what_is_owned() {
+        let metrics = Metrics::new();
+        let lag = metrics.gate().lag;
+        for (partition, records) in [(0, 5), (1, 7), (1000, 100), (0, 6)] {
+            lag.set(partition, records);
+        }
+        lag.forget(1);
+        lag.forget(2);
+        let text = metrics.render();
+        assert!(text.contains("tickgate_lag_records 106"), "{text}");
+        assert!(text.contains("tickgate_partition_lag_records{partition=\"0\"} 6"), "{text}");
+        assert!(!text.contains("partition=\"1\"") && !text.contains("partition=\"1000\""), "{text}");
+    }
+}
