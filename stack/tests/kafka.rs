@@ -1,5 +1,7 @@
 //! Real brokers: one start, its death and return, a second stack beside it, and nothing left behind.
 
+#![allow(clippy::unwrap_used)] // in a test, a panic is the report
+
 use std::{
     path::Path,
     process::{Command, Stdio},
