@@ -10,7 +10,8 @@ use std::io::Write as _;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use time::OffsetDateTime;
+
+use crate::model::EventTime;
 
 /// One message of the websocket.
 #[derive(Debug, PartialEq)]
@@ -94,7 +95,7 @@ impl<'a> Message<'a> {
     }
 
     fn from_envelope(text: &'a str, envelope: &Object<'a>) -> Self {
-        match envelope.last("type").and_then(|raw| string(raw)).as_deref() {
+        match envelope.last("type").and_then(string).as_deref() {
             Some("trade") => {
                 let data = envelope.last("data").map(serde_json::from_str::<Vec<&RawValue>>);
                 match data {
@@ -235,21 +236,9 @@ fn string(raw: &str) -> Option<Cow<'_, str>> {
 }
 
 fn push_time(value: &mut Vec<u8>, ms: i64, raw: &str) {
-    let at = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000);
-    match at {
-        Ok(at) if (0..=9999).contains(&at.year()) => write!(
-            value,
-            "\"{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z\"",
-            at.year(),
-            u8::from(at.month()),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second(),
-            at.millisecond()
-        )
-        .expect("a vector takes every write"),
-        _ => value.extend_from_slice(raw.as_bytes()),
+    match EventTime::from_millis(ms) {
+        Some(time) => write!(value, "\"{time}\"").expect("a vector takes every write"),
+        None => value.extend_from_slice(raw.as_bytes()),
     }
 }
 

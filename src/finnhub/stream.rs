@@ -63,7 +63,7 @@ impl Default for BackoffSettings {
             first: Duration::from_millis(500),
             longest: Duration::from_secs(30),
             taken_over: Duration::from_secs(30),
-            taken_over_longest: Duration::from_secs(300),
+            taken_over_longest: Duration::from_mins(5),
             healthy_after: Duration::from_secs(10),
         }
     }
@@ -414,7 +414,8 @@ mod tests {
         #[test]
         fn no_text_of_an_endpoint_holds_the_token(token in "[!-~]{8,40}", before in ".{0,20}") {
             let endpoint = Endpoint::new("wss://ws.finnhub.io", &token).unwrap();
-            prop_assert!(!format!("{endpoint:?}").contains(&token));
+            let debug = format!("{endpoint:?}");
+            prop_assert!(!debug.contains(&token));
             let raw = broken(&Error::Utf8(format!("{before}{token}")), &endpoint);
             prop_assert!(!raw.to_string().contains(&token));
             let encoded = broken(&Error::Utf8(endpoint.uri.to_string()), &endpoint);

@@ -35,6 +35,12 @@ pub fn start() -> Result<(), BadFilter> {
 }
 
 fn filter() -> Result<EnvFilter, BadFilter> {
+    // At `trace` the websocket's library writes the whole request, and the feed's token is in it.
+    let quiet = "tungstenite::handshake=info".parse().expect("a directive of this program is a legal one");
+    Ok(asked_for()?.add_directive(quiet))
+}
+
+fn asked_for() -> Result<EnvFilter, BadFilter> {
     let given = VARIABLES.into_iter().find_map(|name| env::var(name).ok().map(|value| (name, value)));
     match given.filter(|(_, value)| !value.is_empty()) {
         None => Ok(EnvFilter::new("info")),

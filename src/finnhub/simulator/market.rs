@@ -14,7 +14,8 @@ use super::session::{End, Session};
 use super::{FaultKind, Floor, SilentSpan, Tick, Walk};
 
 /// How often trades are made.
-const BEAT: Duration = Duration::from_millis(10);
+const BEAT: Duration = Duration::from_millis(BEAT_MS);
+const BEAT_MS: u64 = 10;
 /// What a market that was held up makes up for at most.
 const ARREARS_MAX: Duration = Duration::from_millis(500);
 /// Trades of one message at most.
@@ -60,8 +61,7 @@ pub(super) async fn run(floor: Arc<Floor>) {
             let tick = walk.next_tick();
             if !tick.same_moment {
                 // Spread over the beat; never ahead of the clock, never back.
-                let spread =
-                    i64::try_from(BEAT.as_millis() as u64 * (due - at - 1) / due).unwrap_or_default();
+                let spread = i64::try_from(BEAT_MS * (due - at - 1) / due).unwrap_or_default();
                 time = time.max(now - spread);
             }
             batch.push(Made { tick, time, fault: spoil.draw(&mut chance) });
@@ -83,7 +83,9 @@ pub(super) async fn interrupt(floor: Arc<Floor>) {
         loop {
             every(Some(settings.ping_every)).await;
             let listeners = floor.listeners();
-            listeners.iter().for_each(|session| session.offer(Utf8Bytes::from_static(r#"{"type":"ping"}"#)));
+            for session in listeners {
+                session.offer(Utf8Bytes::from_static(r#"{"type":"ping"}"#));
+            }
         }
     };
     let disconnects = async {
@@ -109,8 +111,7 @@ struct Made {
 }
 
 async fn send(floor: &Floor, listeners: &[Arc<Session>], batch: &[Made], silent: &[usize]) {
-    let mut counts = Batch::default();
-    counts.made = batch.len() as u64;
+    let mut counts = Batch { made: batch.len() as u64, ..Batch::default() };
     for made in batch.chunks(TRADES_PER_MESSAGE_MAX) {
         for session in listeners {
             let mut message = String::with_capacity(made.len() * 80 + 40);

@@ -112,6 +112,7 @@ async fn serve(socket: TcpStream, floor: Arc<Floor>) {
     let mut token = None;
     // A small message at a low rate must not wait for the next one; a failure only costs latency.
     let _ = socket.set_nodelay(true);
+    #[allow(clippy::result_large_err)] // tungstenite's callback wants the response by value
     let handshake = tokio_tungstenite::accept_hdr_async(socket, |upgrade: &Upgrade, response: Response| {
         token = token_of(upgrade.uri().query().unwrap_or_default());
         if token.is_some() { Ok(response) } else { Err(unauthorized()) }
@@ -140,7 +141,6 @@ fn token_of(query: &str) -> Option<String> {
     (!token.is_empty()).then(|| token.to_owned())
 }
 
-#[allow(clippy::result_large_err)] // tungstenite's callback wants the response by value
 fn unauthorized() -> ErrorResponse {
     let mut response = ErrorResponse::new(Some("Invalid API key".to_owned()));
     *response.status_mut() = StatusCode::UNAUTHORIZED;
