@@ -298,7 +298,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn values(message: &str) -> Vec<Result<(String, String), (&[u8], NotATradeReason)>> {
+    /// Key and value of a record, or the bytes that are none and why.
+    type Outcome<'a> = Result<(String, String), (&'a [u8], NotATradeReason)>;
+
+    fn values(message: &str) -> Vec<Outcome<'_>> {
         let Message::Trades(trades) = Message::read(message.as_bytes()) else {
             panic!("expected trades in {message}");
         };

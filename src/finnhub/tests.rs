@@ -87,7 +87,7 @@ fn paused() -> simulator::Settings {
     simulator::Settings { rate: 0.0, ..simulator::Settings::default() }
 }
 
-const LONG: Duration = Duration::from_secs(3600);
+const LONG: Duration = Duration::from_hours(1);
 
 #[tokio::test]
 async fn every_trade_of_the_seed_arrives_in_order() {
