@@ -195,6 +195,12 @@ impl Store {
     }
 }
 
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("database", &self.folder.database()).finish_non_exhaustive()
+    }
+}
+
 /// A row's key in the store: its partition, then its key in the changelog.
 fn stored_key(partition: u16, row_key: &[u8]) -> Vec<u8> {
     [partition.to_be_bytes().as_slice(), row_key].concat()

@@ -16,6 +16,7 @@ pub type Row = (Vec<u8>, Option<Vec<u8>>);
 const BEHIND_ALL_TYPES: u8 = u8::MAX;
 
 /// The right to write one partition; there is one at a time, and it goes back when dropped.
+#[derive(Debug)]
 pub struct PartitionWriter {
     store: Arc<Store>,
     partition: u16,

@@ -2,6 +2,7 @@
 
 use crate::{at, identity, seen, symbol};
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -17,6 +18,9 @@ const ROWS_PER_ROUND: u64 = 40;
 /// Changelog offsets that a round takes: its rows, the checkpoint row, the transaction's marker.
 const OFFSETS_PER_ROUND: i64 = 42;
 const KILLS: u64 = 6;
+const FLUSHED: &str = "flushed";
+/// The first may be of before the first round.
+const FLUSHES_WAITED_FOR: usize = 3;
 
 /// Small memtables, so that the database flushes and compacts of its own accord as well.
 const OPTIONS: StoreOptions =
@@ -29,7 +33,8 @@ fn after_a_kill_the_content_is_that_of_the_position() {
     let mut lost_before = 0;
     for kill in 0..KILLS {
         let mut child = writer_process(dir.path());
-        std::thread::sleep(Duration::from_millis(150 + 90 * kill));
+        wait_for_flushes(&mut child);
+        std::thread::sleep(Duration::from_millis(50 + 41 * kill));
         child.kill().expect("killed");
         child.wait().expect("ended");
 
@@ -59,6 +64,15 @@ fn write_until_killed() {
     let store = Arc::new(Store::open(Path::new(&dir), &identity(), &OPTIONS).expect("opens"));
     let writers = PARTITIONS.map(|partition| store.writer(partition).expect("free"));
     let mut stands = store.position(PARTITIONS[0]).expect("read");
+    let flushed = Arc::clone(&store);
+    // From a thread of its own, so that a flush falls anywhere among the writes.
+    std::thread::spawn(move || {
+        for flush in 0_u64.. {
+            std::thread::sleep(Duration::from_micros(1000 + 700 * (flush % 5)));
+            flushed.flush().expect("flushed");
+            eprintln!("{FLUSHED}");
+        }
+    });
     for round in rounds_of(stands).. {
         let position = at(OFFSETS_PER_ROUND * i64::try_from(round + 1).expect("few rounds"));
         let batches: Vec<(&PartitionWriter, Batch)> = writers
@@ -69,19 +83,28 @@ fn write_until_killed() {
             .collect();
         store.apply(&batches, 0).expect("applied");
         stands = Some(position);
-        if round % 64 == 0 {
-            store.flush_soon().expect("flush started");
-        }
     }
 }
 
 fn writer_process(dir: &Path) -> Child {
     Command::new(std::env::current_exe().expect("this test's program"))
-        .args(["--exact", "crash::write_until_killed"])
+        .args(["--exact", "crash::write_until_killed", "--nocapture"])
         .env(DIR, dir)
         .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("started")
+}
+
+/// Waits until the process has made some of its rounds durable; what it says after that is read and dropped.
+fn wait_for_flushes(child: &mut Child) {
+    let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+    let mut said = Vec::new();
+    while said.iter().filter(|line| *line == FLUSHED).count() < FLUSHES_WAITED_FOR {
+        let line = lines.next().unwrap_or_else(|| panic!("the process ended by itself: {said:?}"));
+        said.push(line.expect("text"));
+    }
+    std::thread::spawn(move || lines.for_each(drop));
 }
 
 fn rounds_of(position: Option<Position>) -> u64 {
