@@ -4,6 +4,7 @@
 use super::EventTime;
 use rust_decimal::Decimal;
 use std::borrow::Cow;
+use tickgate_state::Price;
 
 /// A record that passed: what one symbol's trade said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +31,12 @@ impl Quote<'_> {
         .into_bytes()
     }
 
+    /// The price as the store keeps it.
+    pub fn price(&self) -> Price {
+        let scale = u8::try_from(self.last_price.scale()).expect("a decimal has at most 28 places");
+        Price { mantissa: self.last_price.mantissa(), scale }
+    }
+
     /// The same quote, borrowing nothing.
     pub fn into_owned(self) -> Quote<'static> {
         Quote {
@@ -53,6 +60,7 @@ mod tests {
             volume: Decimal::new(100, 0),
             event_time: EventTime(1_795_356_000_123),
         };
+        assert_eq!(quote.price(), Price { mantissa: 18_912, scale: 2 });
         let expected =
             r#"{"symbol":"AAPL","last_price":189.12,"volume":100,"timestamp":"2026-11-22T14:00:00.123Z"}"#;
         assert_eq!(String::from_utf8(quote.to_json()).unwrap(), expected);

@@ -145,3 +145,8 @@ fn missing_key(record: &Record<'_>) -> Broken {
 fn too_large(field: &'static str, bytes: usize, most: usize) -> Broken {
     Broken::new(Rule::TooLarge, field, &format!("{bytes} bytes"), format!("at most {most} bytes"))
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
