@@ -107,15 +107,8 @@ impl Config {
         let mut fields = self.freshness.fingerprint_fields();
         fields.sort_unstable();
         let text = fields.iter().map(|(name, value)| format!("{name}={value};")).collect::<Vec<_>>().concat();
-        fnv1a(text.as_bytes())
+        crate::model::fnv1a(text.as_bytes())
     }
-}
-
-/// FNV-1a, 64 bits: fixed for ever, unlike the standard library's hashers.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]

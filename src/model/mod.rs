@@ -1,7 +1,9 @@
 //! Values and their wire forms. Everything here is plain data: it can be made, compared, encoded and
 //! decoded without a broker, a disk or a clock.
 
+pub mod claim;
 pub mod event;
+pub mod fnv;
 pub mod headers;
 pub mod number;
 pub mod partitioner;
@@ -10,12 +12,15 @@ pub mod rejection;
 pub mod rule;
 pub mod time;
 
+pub use claim::Claim;
 pub use event::{Event, Freshness, Level, NoticedBy};
+pub use fnv::fnv1a;
 pub use headers::{Kind, Source};
 pub use partitioner::partition_of;
 pub use quote::Quote;
 pub use rejection::{Broken, Rejection};
 pub use rule::{Rule, Severity};
+pub use tickgate_state::rows::{CheckpointRow, Price, Reported, SymbolRow};
 pub use time::{EventTime, WallTime};
 
 /// A partition of `staging`, and so of every topic that is laid out like it.

@@ -1,0 +1,164 @@
+//! Silences: what the next record says about the one before it, which symbols are due, and whether the clock
+//! on the wall can be believed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::input::Now;
+use super::settings::{CALENDAR, CLASS};
+use super::task::is_stale;
+use crate::model::{
+    Event, EventTime, Freshness, Level, NoticedBy, Partition, Price, Reported, SymbolRow, WallTime,
+};
+
+/// How far wall and monotonic clock may drift apart between two looks before the wall clock has leapt.
+const LEAP_MS: i64 = 2_000;
+
+/// What an accepted quote makes of its symbol's row, and the events it gives rise to.
+///
+/// A late quote moves nothing. An equal time isn't late. Silences are measured in the order of arrival.
+pub(super) fn accept(
+    before: Option<&SymbolRow>,
+    symbol: &str,
+    event_time: i64,
+    price: Price,
+    threshold_ms: i64,
+    now: Now,
+    events: &mut Vec<Event>,
+) -> SymbolRow {
+    let mut row = before.cloned().unwrap_or_default();
+    let Some(last_seen) = row.last_seen else {
+        row.last_seen = Some(event_time);
+        row.price = Some(price);
+        row.price_since = Some(event_time);
+        return row;
+    };
+    if event_time < last_seen {
+        return row;
+    }
+    let silence_ms = event_time - last_seen;
+    let was_reported = is_stale(Some(&row));
+    let too_long = silence_ms > threshold_ms;
+    let event = |late_delivery| Freshness {
+        symbol: symbol.to_owned(),
+        class: CLASS.to_owned(),
+        last_seen: EventTime(last_seen),
+        level: Level::Error,
+        threshold_ms,
+        calendar: CALENDAR.to_owned(),
+        detected_at: now.wall,
+        noticed_by: NoticedBy::NextRecord,
+        silence_ms: Some(silence_ms),
+        late_delivery,
+    };
+    if too_long && !was_reported {
+        events.push(Event::Stale(event(false)));
+    }
+    let moved = event_time > last_seen;
+    if (too_long || was_reported) && moved {
+        events.push(Event::Recovered(event(!too_long)));
+    }
+    if moved {
+        row.reported = None;
+    }
+    row.last_seen = Some(event_time);
+    if row.price.as_ref() != Some(&price) {
+        row.price_since = Some(event_time);
+    }
+    row.price = Some(price);
+    row
+}
+
+/// What the clock makes of a row whose deadline has passed.
+pub(super) fn overdue(
+    row: &SymbolRow,
+    symbol: &str,
+    threshold_ms: i64,
+    at: WallTime,
+) -> Option<(SymbolRow, Event)> {
+    let last_seen = row.last_seen?;
+    let silence_ms = at.0 - last_seen;
+    if !awaits_notice(Some(row)) || silence_ms <= threshold_ms {
+        return None;
+    }
+    let mut after = row.clone();
+    after.reported = Some(Reported { silence_from: last_seen, warn: false, error: true });
+    let event = Freshness {
+        symbol: symbol.to_owned(),
+        class: CLASS.to_owned(),
+        last_seen: EventTime(last_seen),
+        level: Level::Error,
+        threshold_ms,
+        calendar: CALENDAR.to_owned(),
+        detected_at: at,
+        noticed_by: NoticedBy::Clock,
+        silence_ms: Some(silence_ms),
+        late_delivery: false,
+    };
+    Some((after, Event::Stale(event)))
+}
+
+/// Whether a silence of this row is still to be noticed.
+pub(super) fn awaits_notice(row: Option<&SymbolRow>) -> bool {
+    row.is_some_and(|row| row.last_seen.is_some() && !is_stale(Some(row)))
+}
+
+/// Deadlines in time order. Lazy: an entry may be earlier than the real deadline, which its row tells when it
+/// is due; so a record moves nothing here, and a tick costs what is due.
+#[derive(Debug, Default)]
+pub(super) struct Deadlines(BTreeSet<Deadline>);
+
+/// When a symbol's silence becomes too long (wall time in ms), and whose.
+pub(super) type Deadline = (i64, Partition, Arc<str>);
+
+impl Deadlines {
+    /// The first moment at which a row's silence is longer than the threshold.
+    pub(super) fn of(row: &SymbolRow, threshold_ms: i64) -> Option<i64> {
+        row.last_seen.map(|last_seen| last_seen.saturating_add(threshold_ms).saturating_add(1))
+    }
+
+    pub(super) fn insert(&mut self, at: i64, partition: Partition, symbol: Arc<str>) {
+        self.0.insert((at, partition, symbol));
+    }
+
+    pub(super) fn remove(&mut self, deadline: &Deadline) {
+        self.0.remove(deadline);
+    }
+
+    pub(super) fn first(&self) -> Option<i64> {
+        self.0.first().map(|(at, _, _)| *at)
+    }
+
+    /// The entries up to a moment, earliest first, at most `limit`.
+    pub(super) fn due(&self, until: i64, limit: usize) -> Vec<Deadline> {
+        self.0.iter().take_while(|(at, _, _)| *at <= until).take(limit).cloned().collect()
+    }
+
+    pub(super) fn forget_partition(&mut self, partition: Partition) {
+        self.0.retain(|(_, of, _)| *of != partition);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Compares the wall clock with the monotonic one from look to look.
+#[derive(Debug)]
+pub(super) struct WallClock {
+    offset_ms: i64,
+}
+
+impl WallClock {
+    pub(super) fn new(now: Now) -> Self {
+        Self { offset_ms: now.wall.0 - now.monotonic_ms }
+    }
+
+    /// How far the wall clock has leapt since the last look; `None` when the two looks agree.
+    pub(super) fn leap(&mut self, now: Now) -> Option<i64> {
+        let offset_ms = now.wall.0 - now.monotonic_ms;
+        let by_ms = offset_ms - self.offset_ms;
+        self.offset_ms = offset_ms;
+        (by_ms.abs() > LEAP_MS).then_some(by_ms)
+    }
+}

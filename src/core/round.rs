@@ -1,0 +1,215 @@
+//! A round: what happens inside one Kafka transaction, from the first output to the apply.
+//!
+//! The order is fixed: outputs, changelog, offsets, commit, apply; only then do the hot map, the deadlines
+//! and the committed offsets move, and only then may a partition be given up.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::effect::{Applied, Effect, Notice, Stop, Writes};
+use super::freshness::{self, Deadline, Deadlines};
+use super::input::{Generation, Now};
+use super::processor::Processor;
+use crate::model::{CheckpointRow, Offset, Partition};
+
+/// The open round.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) generation: Generation,
+    /// Monotonic.
+    pub(super) began_ms: i64,
+    pub(super) records: usize,
+    /// Partitions that the round writes for; each gets a checkpoint row and an offset.
+    pub(super) partitions: BTreeSet<Partition>,
+    /// Partitions that are given up with this round.
+    pub(super) released: BTreeSet<Partition>,
+    /// Deadlines that this round's notices settle.
+    pub(super) settles: Vec<Deadline>,
+    writes: Arc<Vec<Writes>>,
+    positions: Vec<(Partition, Offset)>,
+}
+
+/// What follows once the open round is applied.
+#[derive(Debug)]
+pub(super) enum After {
+    Resume(Vec<(Partition, Offset)>),
+    Release(Vec<Partition>),
+    TakeOver(Vec<Partition>),
+    Stop(Stop),
+}
+
+impl Processor {
+    /// The open round, begun if there is none. Its effects must come after this.
+    pub(super) fn open_round(&mut self, generation: Generation, now: Now) -> &mut Round {
+        if self.round.is_none() {
+            self.effects.push_back(Effect::Begin);
+        }
+        self.round.get_or_insert_with(|| Round {
+            generation,
+            began_ms: now.monotonic_ms,
+            records: 0,
+            partitions: BTreeSet::new(),
+            released: BTreeSet::new(),
+            settles: Vec::new(),
+            writes: Arc::default(),
+            positions: Vec::new(),
+        })
+    }
+
+    /// Nothing more goes into the round: log it, add the offsets, commit.
+    pub(super) fn finish_round(&mut self) {
+        let Some(round) = &mut self.round else { return };
+        let mut writes = Vec::with_capacity(round.partitions.len());
+        let mut offsets = Vec::with_capacity(round.partitions.len());
+        for partition in &round.partitions {
+            let Some(task) = self.tasks.get(partition) else { continue };
+            let checkpoint = CheckpointRow {
+                next_offset: task.next,
+                epoch: task.epoch,
+                fingerprint: self.settings.fingerprint,
+                input_time: task.time,
+            };
+            writes.push(Writes { partition: *partition, rows: task.pending_rows(), checkpoint });
+            offsets.push((*partition, task.next, round.released.contains(partition)));
+        }
+        round.writes = Arc::new(writes);
+        self.effects.extend([
+            Effect::Log(round.writes.clone()),
+            Effect::SendOffsets { offsets, generation: round.generation },
+            Effect::Commit,
+        ]);
+    }
+
+    /// Kafka has the round; now, and only now, the store gets it.
+    pub(super) fn committed(&mut self, positions: &[(Partition, Offset)]) {
+        let round = self.round.as_mut().expect("a commit belongs to an open round");
+        round.positions = positions.to_vec();
+        let applied = round
+            .writes
+            .iter()
+            .enumerate()
+            .map(|(index, write)| {
+                let to = positions.iter().find(|(partition, _)| *partition == write.partition);
+                let (_, to) = *to.expect("a commit answers a position for each partition of the round");
+                let from = self.tasks[&write.partition].position;
+                assert!(to > from, "a round adds its checkpoint to the changelog: {from} to {to}");
+                Applied { writes: round.writes.clone(), index, from, to }
+            })
+            .collect();
+        self.effects.push_back(Effect::Apply(applied));
+    }
+
+    /// The store stands at the round: the hot map, the deadlines and the offsets follow.
+    pub(super) fn applied(&mut self) {
+        let round = self.round.take().expect("an apply belongs to an open round");
+        for deadline in &round.settles {
+            self.deadlines.remove(deadline);
+        }
+        let (deadlines, threshold_ms) = (&mut self.deadlines, self.settings.error_after_ms);
+        for (partition, position) in &round.positions {
+            let Some(task) = self.tasks.get_mut(partition) else { continue };
+            task.settle(*position, |symbol, before, row| {
+                if freshness::awaits_notice(before) {
+                    return;
+                }
+                if let Some(at) = row
+                    .filter(|row| freshness::awaits_notice(Some(row)))
+                    .and_then(|row| Deadlines::of(row, threshold_ms))
+                {
+                    deadlines.insert(at, *partition, symbol.clone());
+                }
+            });
+        }
+        for after in std::mem::take(&mut self.after) {
+            self.follow(after);
+        }
+        self.evict_if_full();
+    }
+
+    /// The round can't be committed.
+    pub(super) fn abort(&mut self, reason: String) {
+        self.effects.clear();
+        self.batch = None;
+        self.candidates = None;
+        self.notice(Notice::RoundAborted { reason });
+        self.effects.push_back(Effect::Abort);
+    }
+
+    /// The transaction is gone: so is the overlay, and the input is read again.
+    pub(super) fn aborted(&mut self) {
+        if self.round.take().is_none() {
+            return;
+        }
+        let mut rewind = Vec::new();
+        for task in self.tasks.values_mut() {
+            if task.next != task.committed {
+                rewind.push((task.partition, task.committed));
+            }
+            task.drop_round();
+        }
+        if self.after.is_empty() {
+            self.effects.push_back(Effect::Rewind(rewind));
+            return;
+        }
+        // What should have followed the round can't: unmarked partitions are given up together with the id.
+        let stops = self.after.iter().any(|after| matches!(after, After::Stop(_)));
+        let partitions: Vec<Partition> = self.tasks.keys().copied().collect();
+        if stops {
+            self.stop(Stop::Interrupted);
+        } else {
+            self.rebuild("the round that was to give partitions up or found them was aborted".to_owned());
+            self.effects.push_front(Effect::Release(partitions));
+        }
+    }
+
+    /// Finishes what these partitions have open, marks them as given up, and gives them up; then stops if asked to.
+    pub(super) fn release(&mut self, partitions: Vec<Partition>, stop: Option<Stop>, now: Now) {
+        let owned: Vec<Partition> =
+            partitions.iter().copied().filter(|p| self.tasks.contains_key(p)).collect();
+        self.after.push(After::Release(partitions));
+        self.after.extend(stop.map(After::Stop));
+        if owned.is_empty() && self.round.is_none() {
+            for after in std::mem::take(&mut self.after) {
+                self.follow(after);
+            }
+            return;
+        }
+        let generation = self.generation;
+        let round = self.open_round(generation, now);
+        round.partitions.extend(&owned);
+        round.released.extend(&owned);
+        self.finish_round();
+    }
+
+    /// The partitions are somebody else's: drop the round, the producer, everything.
+    pub(super) fn lost(&mut self, partitions: Vec<Partition>) {
+        let aborts = self.round.is_some();
+        self.rebuild("partitions were lost".to_owned());
+        self.effects.push_front(Effect::Release(partitions));
+        if aborts {
+            self.effects.push_front(Effect::Abort);
+        }
+    }
+
+    fn follow(&mut self, after: After) {
+        match after {
+            After::Resume(offsets) => self.effects.push_back(Effect::Resume(offsets)),
+            After::Release(partitions) => {
+                for partition in &partitions {
+                    self.tasks.remove(partition);
+                    self.deadlines.forget_partition(*partition);
+                }
+                self.effects.push_back(Effect::Release(partitions));
+            }
+            After::TakeOver(partitions) => self.take_over(partitions),
+            After::Stop(stop) => self.effects.push_back(Effect::Stop(stop)),
+        }
+    }
+
+    fn evict_if_full(&mut self) {
+        let hot: usize = self.tasks.values().map(super::task::Task::hot).sum();
+        if hot > self.settings.hot_symbols {
+            self.tasks.values_mut().for_each(super::task::Task::evict);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! What the core must know of the settings.
+
+use super::rules::RuleSettings;
+
+/// The gate's settings, durations in milliseconds.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Name of the input topic, for the coordinates in rejections.
+    pub staging: String,
+    /// How long a round takes up records before it commits.
+    pub commit_interval_ms: i64,
+    /// How many records end a round earlier.
+    pub round_max_records: usize,
+    /// A silence longer than this is `stale` at level `error`.
+    pub error_after_ms: i64,
+    /// How long the clock waits after a deadline before it looks.
+    pub grace_ms: i64,
+    /// Bound on the symbols held in memory, over all partitions of the worker.
+    pub hot_symbols: usize,
+    /// Go on where staging no longer holds what should come next.
+    pub accept_loss: bool,
+    /// The rules' own.
+    pub rules: RuleSettings,
+    /// Stands for all settings that change a verdict or an event.
+    pub fingerprint: u64,
+}
+
+/// The only class of symbols so far, and its calendar.
+pub const CLASS: &str = "default";
+/// Always open.
+pub const CALENDAR: &str = "24x7";

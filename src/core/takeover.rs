@@ -1,0 +1,180 @@
+//! Taking partitions over, in the one order that is safe: who owned them, fence the dead, wait until nothing
+//! is pending, claim, take the changelog's high watermark, restore up to it, check, read on.
+
+use super::effect::{Effect, Notice, Refusal, Stop, Target};
+use super::freshness::{self, Deadlines};
+use super::input::{Now, Owner, Restored};
+use super::processor::Processor;
+use super::round::After;
+use super::task::{Task, is_stale};
+use crate::model::{Offset, Partition};
+
+/// A takeover under way.
+#[derive(Debug)]
+pub(super) struct Takeover {
+    partitions: Vec<Partition>,
+    committed: Vec<(Partition, Option<Offset>)>,
+}
+
+impl Processor {
+    pub(super) fn assigned(&mut self, partitions: Vec<Partition>) {
+        if partitions.is_empty() {
+            self.effects.push_back(Effect::Resume(Vec::new()));
+        } else if self.round.is_some() {
+            self.after.push(After::TakeOver(partitions));
+            self.finish_round();
+        } else {
+            self.take_over(partitions);
+        }
+    }
+
+    pub(super) fn take_over(&mut self, partitions: Vec<Partition>) {
+        self.effects.push_back(Effect::ReadOwners(partitions.clone()));
+        self.takeover = Some(Takeover { partitions, committed: Vec::new() });
+    }
+
+    pub(super) fn owners_read(&mut self, owners: &[Owner]) {
+        let Some(takeover) = &self.takeover else { return };
+        let mut dead: Vec<String> = owners
+            .iter()
+            .filter_map(|owner| owner.claim.as_ref())
+            .filter(|claim| !claim.released && claim.transactional_id != self.id)
+            .map(|claim| claim.transactional_id.clone())
+            .collect();
+        dead.sort_unstable();
+        dead.dedup();
+        if !dead.is_empty() {
+            self.effects.push_back(Effect::Fence(dead));
+        }
+        self.effects.push_back(Effect::AwaitStable(takeover.partitions.clone()));
+    }
+
+    pub(super) fn stable(&mut self, offsets: &[(Partition, Option<Offset>)]) {
+        let Some(takeover) = &mut self.takeover else { return };
+        takeover.committed = offsets.to_vec();
+        let claims: Vec<_> =
+            offsets.iter().filter_map(|(partition, offset)| Some((*partition, (*offset)?))).collect();
+        if !claims.is_empty() {
+            self.effects.push_back(Effect::Claim(claims));
+        }
+        self.effects.push_back(Effect::ReadTargets(takeover.partitions.clone()));
+    }
+
+    pub(super) fn refused(&mut self, reason: String) {
+        self.effects.clear();
+        let partitions = self.takeover.take().map(|takeover| takeover.partitions).unwrap_or_default();
+        self.notice(Notice::ClaimRefused { reason });
+        self.effects.push_back(Effect::Release(partitions));
+    }
+
+    pub(super) fn targets_read(&mut self, targets: &[(Partition, Offset)]) {
+        let Some(takeover) = &self.takeover else { return };
+        let committed = |partition| {
+            takeover.committed.iter().find(|(of, _)| *of == partition).and_then(|(_, offset)| *offset)
+        };
+        let targets = targets
+            .iter()
+            .map(|(partition, changelog_end)| Target {
+                partition: *partition,
+                changelog_end: *changelog_end,
+                committed: committed(*partition),
+            })
+            .collect();
+        self.effects.push_back(Effect::Restore(targets));
+    }
+
+    pub(super) fn restored(&mut self, restored: Vec<Restored>, now: Now) {
+        let Some(takeover) = self.takeover.take() else { return };
+        let mut resume = Vec::with_capacity(restored.len());
+        let mut found = Vec::new();
+        for part in restored {
+            let partition = part.partition;
+            let committed =
+                takeover.committed.iter().find(|(of, _)| *of == partition).and_then(|(_, offset)| *offset);
+            match self.settle_start(&part, committed) {
+                Ok(next) => {
+                    if committed != Some(next)
+                        || part.checkpoint.as_ref().map(|row| row.next_offset) != Some(next)
+                    {
+                        found.push(partition);
+                    }
+                    resume.push((partition, next));
+                    self.add_task(part, next);
+                }
+                Err(refusal) => {
+                    self.stop(Stop::Refused(refusal));
+                    return;
+                }
+            }
+        }
+        if found.is_empty() {
+            self.effects.push_back(Effect::Resume(resume));
+            return;
+        }
+        // A checkpoint exists wherever a committed offset does: a partition without either is founded by a round.
+        let generation = self.generation;
+        self.open_round(generation, now).partitions.extend(found);
+        self.after.push(After::Resume(resume));
+        self.finish_round();
+    }
+
+    /// Where reading starts, or why it must not.
+    fn settle_start(&mut self, part: &Restored, committed: Option<Offset>) -> Result<Offset, Refusal> {
+        let partition = part.partition;
+        let checkpoint = part.checkpoint.as_ref();
+        let next = match (committed, checkpoint) {
+            (None, None) => return Ok(part.log_start),
+            (Some(committed), checkpoint) if checkpoint.map(|row| row.next_offset) != Some(committed) => {
+                let checkpoint = checkpoint.map(|row| row.next_offset);
+                return Err(Refusal::CheckpointDiffers { partition, committed, checkpoint });
+            }
+            (Some(committed), _) => committed,
+            (None, Some(row)) => row.next_offset,
+        };
+        if next > part.log_end {
+            return Err(Refusal::BeyondEnd { partition, offset: next, log_end: part.log_end });
+        }
+        if let (None, Some(found), Some(expected)) =
+            (committed, part.time_below_checkpoint, checkpoint.and_then(|row| row.input_time))
+            && found != expected
+        {
+            return Err(Refusal::Recreated { partition, offset: next, found, expected });
+        }
+        if let Some(row) = checkpoint.filter(|row| row.fingerprint != self.settings.fingerprint) {
+            self.notice(Notice::SettingsDiffer { partition, found: row.fingerprint });
+        }
+        if committed.is_none() {
+            self.notice(Notice::ResumedFromCheckpoint { partition, offset: next });
+        }
+        if next >= part.log_start {
+            return Ok(next);
+        }
+        if !self.settings.accept_loss {
+            return Err(Refusal::BeforeStart { partition, offset: next, log_start: part.log_start });
+        }
+        self.notice(Notice::Lost { partition, from: next, to: part.log_start });
+        Ok(part.log_start)
+    }
+
+    fn add_task(&mut self, part: Restored, next: Offset) {
+        let epoch = part.checkpoint.as_ref().map_or(0, |row| row.epoch);
+        let mut task = Task::new(part.partition, next, part.position, epoch);
+        task.time = part.checkpoint.as_ref().and_then(|row| row.input_time);
+        task.committed_time = task.time;
+        let mut room = self.settings.hot_symbols.saturating_sub(self.tasks.values().map(Task::hot).sum());
+        for (symbol, row) in part.rows {
+            task.stale += usize::from(is_stale(Some(&row)));
+            if freshness::awaits_notice(Some(&row))
+                && let Some(at) = Deadlines::of(&row, self.settings.error_after_ms)
+            {
+                self.deadlines.insert(at, part.partition, (&*symbol).into());
+            }
+            if room > 0 {
+                room -= 1;
+                let slot = task.slot_id(&symbol);
+                task.learn(slot, Some(row));
+            }
+        }
+        self.tasks.insert(part.partition, task);
+    }
+}
