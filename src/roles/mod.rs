@@ -5,6 +5,7 @@
 
 pub mod config;
 mod exit;
+pub mod process;
 mod shutdown;
 
 pub use exit::{Exit, Failure};
@@ -17,6 +18,8 @@ use crate::config::Config;
 pub enum Role {
     /// Says what settings are in force and where each value came from
     Config(config::Args),
+    /// The gate: staging to stock_data or bad_data, exactly once
+    Process(process::Args),
 }
 
 impl Role {
@@ -25,6 +28,7 @@ impl Role {
     pub fn run(self, config: &Config) -> Result<Exit, Failure> {
         match self {
             Self::Config(args) => config::run(&args, config),
+            Self::Process(args) => process::run(&args, config),
         }
     }
 }

@@ -74,6 +74,14 @@ pub fn wait_for_brokers(
     }
 }
 
+/// The first of these topics that isn't there, if any.
+pub fn missing_topic(kafka: &KafkaConfig, topics: &[&String]) -> Result<Option<String>, KafkaError> {
+    let client: BaseConsumer<Logged> = base_config(kafka, "wait").create_with_context(Logged)?;
+    let metadata = client.client().fetch_metadata(None, TRY_TIMEOUT)?;
+    let known: Vec<&str> = metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name).collect();
+    Ok(topics.iter().find(|topic| !known.contains(&topic.as_str())).map(|topic| (*topic).clone()))
+}
+
 /// Whether `error` means that brokers could not be reached, rather than that they refused.
 pub fn is_unreachable(error: &KafkaError) -> bool {
     use RDKafkaErrorCode as Code;

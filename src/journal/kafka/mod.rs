@@ -1,3 +1,25 @@
 //! Topics on real Kafka, by librdkafka.
 
+use std::time::Duration;
+
+use crate::model::Offset;
+
+pub mod changelog;
 pub mod client;
+pub mod membership;
+pub mod owners;
+pub mod producer;
+
+/// Bound on one request.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where a partition's log begins and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopicEnds {
+    /// First offset still there.
+    pub start: Offset,
+    /// Everything below is committed or aborted.
+    pub last_stable: Offset,
+    /// Everything below is replicated.
+    pub high_watermark: Offset,
+}

@@ -1,0 +1,234 @@
+//! A worker's membership in the consumer group.
+//!
+//! The rebalance callback only records what the group said; [`Membership::next_event`] hands it to the loop,
+//! which answers with [`Membership::assign`] or [`Membership::unassign`] once the round is finished. Until
+//! then the group withholds revoked partitions from their next owner.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset as RdOffset, TopicPartitionList};
+
+use super::{REQUEST_TIMEOUT, client};
+use crate::model::{Claim, Offset, Partition};
+
+/// What the group said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GroupEvent {
+    /// These partitions are the worker's now.
+    Assigned(Vec<Partition>),
+    /// These partitions are wanted back, in order.
+    Revoked(Vec<Partition>),
+    /// These partitions are somebody else's already.
+    Lost(Vec<Partition>),
+}
+
+/// A member of the group that reads staging.
+pub struct Membership {
+    consumer: BaseConsumer<GroupContext>,
+    topic: String,
+}
+
+/// What a commit inside a transaction must show: the membership that its records were read under.
+pub struct Metadata(pub(super) ConsumerGroupMetadata);
+
+struct GroupContext {
+    events: Mutex<VecDeque<GroupEvent>>,
+    count: AtomicU64,
+    closing: AtomicBool,
+}
+
+impl ClientContext for GroupContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        client::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        client::log_error(&error, reason);
+    }
+}
+
+impl ConsumerContext for GroupContext {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        code: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        if self.closing.load(Ordering::SeqCst) {
+            // The worker is gone; an answer is all that the group waits for.
+            if let Err(error) = consumer.unassign() {
+                tracing::debug!(%error, "could not answer the group while closing");
+            }
+            return;
+        }
+        let list = partitions
+            .elements()
+            .iter()
+            .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
+            .collect();
+        let event = match code {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => GroupEvent::Assigned(list),
+            _ if consumer.assignment_lost() => GroupEvent::Lost(list),
+            _ => GroupEvent::Revoked(list),
+        };
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+    }
+}
+
+impl Membership {
+    /// Joins the group. `config` has brokers and security; group, protocol and isolation are set here.
+    pub fn join(mut config: ClientConfig, settings: &Joining<'_>) -> Result<Self, KafkaError> {
+        let session_ms = settings.session_timeout.as_millis().to_string();
+        config
+            .set("group.id", settings.group)
+            .set("session.timeout.ms", session_ms)
+            .set("heartbeat.interval.ms", "1000")
+            .set("partition.assignment.strategy", "range")
+            .set("isolation.level", "read_committed")
+            .set("auto.offset.reset", "error")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("fetch.wait.max.ms", "100")
+            .set("queued.min.messages", "100000")
+            .set("queued.max.messages.kbytes", "65536");
+        if let Some(instance_id) = settings.instance_id {
+            config.set("group.instance.id", instance_id);
+        }
+        let context = GroupContext {
+            events: Mutex::default(),
+            count: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
+        };
+        let consumer: BaseConsumer<GroupContext> = config.create_with_context(context)?;
+        consumer.subscribe(&[settings.topic])?;
+        Ok(Self { consumer, topic: settings.topic.to_owned() })
+    }
+
+    /// How many times the group has said something: taken before a poll, it tells under which membership the
+    /// records were read.
+    pub fn generation(&self) -> u64 {
+        self.consumer.context().count.load(Ordering::SeqCst)
+    }
+
+    /// The metadata for commits of what is polled from now on; `None` before the first join.
+    pub fn metadata(&self) -> Option<Metadata> {
+        self.consumer.group_metadata().map(Metadata)
+    }
+
+    /// What the group said and nobody has answered yet.
+    pub fn next_event(&self) -> Option<GroupEvent> {
+        self.consumer.context().events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    fn has_event(&self) -> bool {
+        !self.consumer.context().events.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Waits up to `wait` for a first record, then takes what is there, at most `max` records. Ends early when
+    /// the group says something. An error is of the fetch, not of a record.
+    pub fn poll<'a>(
+        &'a self,
+        wait: Duration,
+        max: usize,
+        into: &mut Vec<BorrowedMessage<'a>>,
+    ) -> Result<(), KafkaError> {
+        let mut wait = wait;
+        while into.len() < max && !self.has_event() {
+            match self.consumer.poll(wait) {
+                Some(Ok(message)) => into.push(message),
+                Some(Err(error)) => return Err(error),
+                None => return Ok(()),
+            }
+            wait = Duration::ZERO;
+        }
+        Ok(())
+    }
+
+    /// Starts reading these partitions, and no others, here: the answer to an assignment.
+    pub fn assign(&self, offsets: &[(Partition, Offset)]) -> Result<(), KafkaError> {
+        self.consumer.assign(&self.list(offsets)?)
+    }
+
+    /// Gives all partitions up: the answer to a revocation.
+    pub fn unassign(&self) -> Result<(), KafkaError> {
+        self.consumer.unassign()
+    }
+
+    /// Reads these partitions again from here.
+    pub fn rewind(&self, offsets: &[(Partition, Offset)]) -> Result<(), KafkaError> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let done = self.consumer.seek_partitions(self.list(offsets)?, REQUEST_TIMEOUT)?;
+        done.elements().iter().try_for_each(rdkafka::topic_partition_list::TopicPartitionListElem::error)
+    }
+
+    /// Commits these very offsets outside a transaction with the own id, under the current generation.
+    pub fn claim(&self, offsets: &[(Partition, Offset)], id: &str) -> Result<(), KafkaError> {
+        let claim = Claim { transactional_id: id.to_owned(), released: false }.encode();
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for (partition, offset) in offsets {
+            let mut element = list.add_partition(&self.topic, *partition);
+            element.set_offset(RdOffset::Offset(*offset))?;
+            element.set_metadata(&claim);
+        }
+        self.consumer.commit(&list, CommitMode::Sync)
+    }
+
+    fn list(&self, offsets: &[(Partition, Offset)]) -> Result<TopicPartitionList, KafkaError> {
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for (partition, offset) in offsets {
+            list.add_partition_offset(&self.topic, *partition, RdOffset::Offset(*offset))?;
+        }
+        Ok(list)
+    }
+}
+
+impl Drop for Membership {
+    /// Leaves the group; from here on its events are answered in the callback.
+    fn drop(&mut self) {
+        self.consumer.context().closing.store(true, Ordering::SeqCst);
+        // An event that was queued but not answered would keep the close waiting for ever.
+        if let Err(error) = self.consumer.unassign() {
+            tracing::debug!(%error, "could not give partitions up before leaving the group");
+        }
+    }
+}
+
+/// What a member tells the group.
+pub struct Joining<'a> {
+    /// The group.
+    pub group: &'a str,
+    /// The topic to read.
+    pub topic: &'a str,
+    /// A name that survives restarts, for static membership.
+    pub instance_id: Option<&'a str>,
+    /// How long a silent member keeps its partitions.
+    pub session_timeout: Duration,
+}
+
+/// Whether an error of a plain commit says that the membership has moved on.
+pub fn is_stale_membership(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::IllegalGeneration
+                | RDKafkaErrorCode::UnknownMemberId
+                | RDKafkaErrorCode::RebalanceInProgress
+                | RDKafkaErrorCode::FencedInstanceId
+                | RDKafkaErrorCode::AssignmentLost
+                | RDKafkaErrorCode::State
+        )
+    )
+}

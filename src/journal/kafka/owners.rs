@@ -1,0 +1,191 @@
+//! What a worker asks of Kafka while it takes partitions over: who owned them, how far everything is, and
+//! the end of a dead owner.
+//!
+//! Two consumers of the same group that never subscribe: one that sees past open transactions and one that
+//! does not. Each call is one attempt, bounded by `REQUEST_TIMEOUT`.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::{Offset as RdOffset, TopicPartitionList};
+
+use super::client::Logged;
+use super::{REQUEST_TIMEOUT, TopicEnds};
+use crate::model::{Claim, Offset, Partition};
+
+/// Asks about partitions without being a member.
+pub struct Owners {
+    config: ClientConfig,
+    uncommitted: BaseConsumer<Logged>,
+    committed: BaseConsumer<Logged>,
+}
+
+/// How long one fencing may take; it waits for the dead owner's transaction to be aborted.
+const FENCE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to read for one record that should be there.
+const PEEK_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl Owners {
+    /// `config` has brokers and security.
+    pub fn new(config: ClientConfig, group: &str) -> Result<Self, KafkaError> {
+        let consumer = |isolation: &str| -> Result<BaseConsumer<Logged>, KafkaError> {
+            let mut config = config.clone();
+            config
+                .set("group.id", group)
+                .set("isolation.level", isolation)
+                .set("enable.auto.commit", "false")
+                .set("enable.partition.eof", "true")
+                .set("auto.offset.reset", "error")
+                .set("fetch.wait.max.ms", "10");
+            config.create_with_context(Logged)
+        };
+        let (uncommitted, committed) = (consumer("read_uncommitted")?, consumer("read_committed")?);
+        Ok(Self { config, uncommitted, committed })
+    }
+
+    /// Who committed last, pending commits ignored.
+    pub fn claims(
+        &self,
+        topic: &str,
+        of: &[Partition],
+    ) -> Result<Vec<(Partition, Option<Claim>)>, KafkaError> {
+        let found =
+            self.uncommitted.committed_offsets(list(topic, of, RdOffset::Invalid)?, REQUEST_TIMEOUT)?;
+        found
+            .elements()
+            .iter()
+            .map(|element| {
+                element.error()?;
+                Ok((element.partition(), Claim::decode(element.metadata())))
+            })
+            .collect()
+    }
+
+    /// The committed offsets once none is pending; an error while one is.
+    pub fn stable_offsets(
+        &self,
+        topic: &str,
+        of: &[Partition],
+    ) -> Result<Vec<(Partition, Option<Offset>)>, KafkaError> {
+        let found = self.committed.committed_offsets(list(topic, of, RdOffset::Invalid)?, REQUEST_TIMEOUT)?;
+        found
+            .elements()
+            .iter()
+            .map(|element| {
+                element.error()?;
+                let offset = match element.offset() {
+                    RdOffset::Offset(offset) => Some(offset),
+                    _ => None,
+                };
+                Ok((element.partition(), offset))
+            })
+            .collect()
+    }
+
+    /// Start, last stable offset and high watermark of these partitions.
+    pub fn ends(&self, topic: &str, of: &[Partition]) -> Result<BTreeMap<Partition, TopicEnds>, KafkaError> {
+        let stable = times(&self.committed, topic, of, RdOffset::End)?;
+        let high = times(&self.uncommitted, topic, of, RdOffset::End)?;
+        let start = times(&self.uncommitted, topic, of, RdOffset::Beginning)?;
+        Ok(of
+            .iter()
+            .filter_map(|partition| {
+                let ends = TopicEnds {
+                    start: *start.get(partition)?,
+                    last_stable: *stable.get(partition)?,
+                    high_watermark: *high.get(partition)?,
+                };
+                Some((*partition, ends))
+            })
+            .collect())
+    }
+
+    /// The high watermarks alone.
+    pub fn high_watermarks(
+        &self,
+        topic: &str,
+        of: &[Partition],
+    ) -> Result<BTreeMap<Partition, Offset>, KafkaError> {
+        times(&self.uncommitted, topic, of, RdOffset::End)
+    }
+
+    /// The last stable offsets alone.
+    pub fn last_stable(
+        &self,
+        topic: &str,
+        of: &[Partition],
+    ) -> Result<BTreeMap<Partition, Offset>, KafkaError> {
+        times(&self.committed, topic, of, RdOffset::End)
+    }
+
+    /// Ends whatever transaction this id has open, and every producer that uses it.
+    pub fn fence(&self, id: &str) -> Result<(), KafkaError> {
+        let mut config = self.config.clone();
+        config.set("transactional.id", id);
+        let producer: BaseProducer = config.create()?;
+        producer.init_transactions(FENCE_TIMEOUT)
+    }
+
+    /// Offset and Kafka time of the first record at or after an offset, in what is committed; `None` when the
+    /// partition ends before one comes.
+    pub fn peek(
+        &self,
+        topic: &str,
+        partition: Partition,
+        from: Offset,
+    ) -> Result<Option<(Offset, Option<i64>)>, KafkaError> {
+        let mut at = TopicPartitionList::with_capacity(1);
+        at.add_partition_offset(topic, partition, RdOffset::Offset(from))?;
+        self.committed.assign(&at)?;
+        let give_up = Instant::now() + PEEK_TIMEOUT;
+        let found = loop {
+            match self.committed.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) => break Ok(Some((message.offset(), message.timestamp().to_millis()))),
+                Some(Err(KafkaError::PartitionEOF(_))) => break Ok(None),
+                Some(Err(error)) => break Err(error),
+                None if Instant::now() > give_up => {
+                    break Err(KafkaError::MessageConsumption(
+                        rdkafka::error::RDKafkaErrorCode::OperationTimedOut,
+                    ));
+                }
+                None => {}
+            }
+        };
+        self.committed.unassign()?;
+        found
+    }
+}
+
+fn list(topic: &str, of: &[Partition], offset: RdOffset) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(of.len());
+    for partition in of {
+        list.add_partition_offset(topic, *partition, offset)?;
+    }
+    Ok(list)
+}
+
+/// Kafka's `ListOffsets` for all partitions at once: the "times" -1 and -2 ask for the ends.
+fn times(
+    consumer: &BaseConsumer<Logged>,
+    topic: &str,
+    of: &[Partition],
+    end: RdOffset,
+) -> Result<BTreeMap<Partition, Offset>, KafkaError> {
+    let found = consumer.offsets_for_times(list(topic, of, end)?, REQUEST_TIMEOUT)?;
+    found
+        .elements()
+        .iter()
+        .map(|element| {
+            element.error()?;
+            match element.offset() {
+                RdOffset::Offset(offset) => Ok((element.partition(), offset)),
+                _ => Err(KafkaError::OffsetFetch(rdkafka::error::RDKafkaErrorCode::NoOffset)),
+            }
+        })
+        .collect()
+}

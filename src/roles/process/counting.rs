@@ -1,0 +1,98 @@
+//! What a round will have counted once it is committed: an aborted round counts nothing.
+
+use std::collections::BTreeMap;
+
+use crate::core::rules::Suspects;
+use crate::model::{Kind, Rule};
+use crate::telemetry::metrics::GateMetrics;
+
+/// One open round's counts.
+#[derive(Default)]
+pub(super) struct Tally {
+    accepted: u64,
+    rejected: u64,
+    removed: u64,
+    unsendable: u64,
+    rules: BTreeMap<&'static str, u64>,
+    suspects: BTreeMap<&'static str, u64>,
+    events: BTreeMap<&'static str, u64>,
+    /// Kafka times of the records, ms since 1970.
+    kafka_times: Vec<i64>,
+    /// Event times of the accepted ones, ms since 1970.
+    event_times: Vec<i64>,
+    began_ms: Option<i64>,
+}
+
+impl Tally {
+    pub(super) fn begin(&mut self, monotonic_ms: i64) {
+        *self = Self { began_ms: Some(monotonic_ms), ..Self::default() };
+    }
+
+    pub(super) fn accepted(&mut self, suspects: Suspects, kafka_time: Option<i64>, event_time: i64) {
+        self.accepted += 1;
+        self.event_times.push(event_time);
+        self.kafka_times.extend(kafka_time);
+        for rule in suspects.iter() {
+            *self.suspects.entry(rule.name()).or_default() += 1;
+        }
+    }
+
+    pub(super) fn rejected(&mut self, rules: &[Rule], kafka_time: Option<i64>) {
+        self.rejected += 1;
+        self.kafka_times.extend(kafka_time);
+        for rule in rules {
+            *self.rules.entry(rule.name()).or_default() += 1;
+        }
+    }
+
+    pub(super) fn removed(&mut self) {
+        self.removed += 1;
+    }
+
+    pub(super) fn unsendable(&mut self) {
+        self.unsendable += 1;
+    }
+
+    pub(super) fn event(&mut self, kind: Kind) {
+        *self.events.entry(kind.name()).or_default() += 1;
+    }
+
+    /// The round is committed: count it.
+    #[allow(clippy::cast_precision_loss)] // milliseconds and counts far below 2^52
+    pub(super) fn commit(&mut self, metrics: &GateMetrics, wall_ms: i64, monotonic_ms: i64) {
+        let tally = std::mem::take(self);
+        for (result, count) in [
+            ("accepted", tally.accepted),
+            ("rejected", tally.rejected),
+            ("removed", tally.removed),
+            ("unsendable", tally.unsendable),
+        ] {
+            metrics.records.with_label_values(&[result]).inc_by(count);
+        }
+        for (rule, count) in tally.rules {
+            metrics.rejections.with_label_values(&[rule]).inc_by(count);
+        }
+        for (rule, count) in tally.suspects {
+            metrics.suspects.with_label_values(&[rule]).inc_by(count);
+        }
+        for (kind, count) in tally.events {
+            metrics.events.with_label_values(&[kind]).inc_by(count);
+        }
+        metrics.rounds.with_label_values(&["committed"]).inc();
+        let records = tally.accepted + tally.rejected + tally.removed + tally.unsendable;
+        metrics.round_records.observe(records as f64);
+        if let Some(began_ms) = tally.began_ms {
+            metrics.round_duration.observe((monotonic_ms - began_ms) as f64 / 1e3);
+        }
+        for (histogram, times) in
+            [(&metrics.append_to_commit, tally.kafka_times), (&metrics.event_to_commit, tally.event_times)]
+        {
+            let latency = histogram.local();
+            for time in times {
+                latency.observe((wall_ms - time).max(0) as f64 / 1e3);
+            }
+            latency.flush();
+        }
+        metrics.last_commit_timestamp.set(wall_ms as f64 / 1e3);
+    }
+}

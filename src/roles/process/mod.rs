@@ -1,0 +1,266 @@
+//! `tickgate process`: the gate. Opens the store, waits for Kafka, runs the workers, stops in order.
+
+mod counting;
+mod naming;
+mod outputs;
+mod perform;
+mod restore;
+mod worker;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::anyhow;
+use tickgate_state::{OpenError, Store, StoreIdentity, StoreOptions};
+
+use super::{Exit, Failure, Shutdown};
+use crate::config::{Config, JournalKind};
+use crate::core::processor::Progress;
+use crate::core::rules::RuleSettings;
+use crate::core::{Now, Settings, Stop};
+use crate::journal::kafka::client;
+use crate::model::WallTime;
+use crate::telemetry::health::{self, Pages, Readiness};
+use crate::telemetry::instance::InstanceView;
+use crate::telemetry::metrics::{GateMetrics, Metrics};
+use worker::Worker;
+
+/// How long a stop may take before whatever still waits is left to the successor.
+const STOP_WITHIN: Duration = Duration::from_millis(4_000);
+/// Bounds by time what a crash makes the next start replay.
+const FLUSH_EVERY: Duration = Duration::from_secs(5);
+
+/// Arguments of `tickgate process`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Go on where staging no longer holds the next records; the lost range is logged
+    #[arg(long)]
+    accept_loss: bool,
+}
+
+/// What the workers of an instance share.
+struct Shared {
+    config: Config,
+    settings: Settings,
+    changelog: String,
+    instance: String,
+    started_ms: i64,
+    origin: Instant,
+    store: Arc<Store>,
+    metrics: GateMetrics,
+    readiness: Readiness,
+    view: InstanceView,
+    shutdown: Shutdown,
+    /// When the stop was asked for, on the monotonic clock; 0 before.
+    stop_asked_ms: AtomicI64,
+    progress: Mutex<Vec<Progress>>,
+}
+
+/// Runs until it is told to stop, or may not go on.
+pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
+    if config.journal.kind != JournalKind::Kafka {
+        return Err(Failure::settings(anyhow!("`journal.kind` must be `kafka` for `tickgate process`")));
+    }
+    let shutdown = Shutdown::on_signals().map_err(Failure::breach)?;
+    let store = Arc::new(open_store(config)?);
+    let instance = config.process.instance_id.clone().unwrap_or_else(naming::chance_name);
+    let metrics = Metrics::new();
+    let shared = Arc::new(Shared {
+        settings: settings(config, args),
+        changelog: config.changelog(),
+        started_ms: wall_ms(),
+        origin: Instant::now(),
+        store,
+        metrics: metrics.gate(),
+        readiness: Readiness::default(),
+        view: InstanceView::new(instance.clone(), config.process.group.clone()),
+        instance,
+        shutdown,
+        stop_asked_ms: AtomicI64::new(0),
+        progress: Mutex::new(vec![Progress::default(); usize::try_from(config.process.workers).unwrap_or(1)]),
+        config: config.clone(),
+    });
+    let pages = Pages { metrics, readiness: shared.readiness.clone(), instance: Some(shared.view.clone()) };
+    shared.readiness.awaits("process", "brokers");
+    let tell = config.process.state_dir.join("http");
+    health::serve(config.process.http, Some(&tell), pages).map_err(Failure::settings)?;
+    if !wait_for_kafka(&shared)? {
+        return Ok(Exit::Whole);
+    }
+    shared.readiness.met("process");
+    let stops = run_workers(&shared)?;
+    finish(&shared, stops)
+}
+
+/// The workers' threads, and the store's housekeeping while they run.
+fn run_workers(shared: &Arc<Shared>) -> Result<Vec<Stop>, Failure> {
+    let mut threads = Vec::new();
+    for index in 0..shared.config.process.workers {
+        let worker = Worker::new(Arc::clone(shared), index);
+        let shutdown = shared.shutdown.clone();
+        let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let stop = worker.run();
+            // One worker that may not go on takes its instance with it: half an instance helps nobody.
+            shutdown.request();
+            stop
+        });
+        threads.push(thread.map_err(Failure::breach)?);
+    }
+    while !shared.shutdown.wait(FLUSH_EVERY) {
+        if let Err(error) = shared.store.flush_soon() {
+            tracing::error!(%error, "the store could not be flushed");
+        }
+        if let Ok(stats) = shared.store.stats() {
+            shared.metrics.store_size.set(i64::try_from(stats.bytes).unwrap_or(i64::MAX));
+        }
+    }
+    threads
+        .into_iter()
+        .map(|thread| {
+            thread
+                .join()
+                .map_err(|_| Failure::breach(anyhow!("a worker ended by a defect; its panic is above")))
+        })
+        .collect()
+}
+
+fn finish(shared: &Shared, stops: Vec<Stop>) -> Result<Exit, Failure> {
+    let flushed = shared.store.flush();
+    for stop in stops {
+        match stop {
+            Stop::Clean | Stop::Interrupted => {}
+            Stop::Refused(refusal) => return Err(Failure::breach(refusal)),
+            Stop::Store(reason) => {
+                return Err(Failure::unreachable(anyhow!(
+                    "the store in `{}` failed: {reason}; nothing is lost, a restart goes on once it can be used",
+                    shared.config.process.state_dir.display()
+                )));
+            }
+        }
+    }
+    flushed.map_err(Failure::unreachable)?;
+    tracing::info!("stopped in order");
+    Ok(Exit::Whole)
+}
+
+/// A damaged store is set aside and rebuilt from the changelog; what another owner may need is left alone.
+fn open_store(config: &Config) -> Result<Store, Failure> {
+    let dir = &config.process.state_dir;
+    let identity = StoreIdentity {
+        group: config.process.group.clone(),
+        changelog: config.changelog(),
+        cluster: String::new(),
+    };
+    let open = |dir: &Path| Store::open(dir, &identity, &StoreOptions::default());
+    let opened = match open(dir) {
+        Err(OpenError::Damaged { reason, .. }) => {
+            let aside = Store::set_aside(dir).map_err(Failure::settings)?;
+            tracing::error!(reason, aside = %aside.display(), "the store is damaged; rebuilding it from the changelog");
+            open(dir)
+        }
+        opened => opened,
+    };
+    opened.map_err(Failure::settings)
+}
+
+/// Waits until brokers answer and all topics are there; whether to go on.
+fn wait_for_kafka(shared: &Shared) -> Result<bool, Failure> {
+    let answered = client::wait_for_brokers(&shared.config.kafka, |error| {
+        tracing::warn!(%error, "waiting for a broker");
+        shared.readiness.awaits("process", error.to_string());
+        !shared.shutdown.wait(Duration::from_secs(1))
+    });
+    if shared.shutdown.is_requested() {
+        return Ok(false);
+    }
+    answered.map_err(Failure::settings)?;
+    let topics = &shared.config.topics;
+    let names = [&topics.staging, &topics.stock_data, &topics.bad_data, &shared.changelog];
+    loop {
+        match client::missing_topic(&shared.config.kafka, &names) {
+            Ok(None) => return Ok(true),
+            Ok(Some(topic)) => {
+                let awaited = format!("topic `{topic}`: `tickgate topics apply` creates it");
+                tracing::warn!("waiting for {awaited}");
+                shared.readiness.awaits("process", awaited);
+            }
+            Err(error) => tracing::warn!(%error, "waiting for a broker"),
+        }
+        if shared.shutdown.wait(Duration::from_secs(1)) {
+            return Ok(false);
+        }
+    }
+}
+
+fn settings(config: &Config, args: &Args) -> Settings {
+    let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    Settings {
+        staging: config.topics.staging.clone(),
+        commit_interval_ms: ms(config.process.commit_interval),
+        round_max_records: count(config.process.round_max_records),
+        error_after_ms: ms(config.freshness.error_after),
+        grace_ms: ms(config.freshness.grace),
+        hot_symbols: count(config.process.hot_symbols) / count(config.process.workers).max(1),
+        accept_loss: args.accept_loss,
+        rules: rule_settings(config),
+        fingerprint: config.fingerprint(),
+    }
+}
+
+/// What the rules need of the settings; the audit judges by the same.
+pub fn rule_settings(config: &Config) -> RuleSettings {
+    RuleSettings {
+        future_skew_ms: i64::try_from(config.freshness.future_skew.as_millis()).unwrap_or(i64::MAX),
+        partitions: config.topics.partitions,
+        ..RuleSettings::default()
+    }
+}
+
+fn wall_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl Shared {
+    fn now(&self) -> Now {
+        Now {
+            wall: WallTime(wall_ms()),
+            monotonic_ms: i64::try_from(self.origin.elapsed().as_millis()).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// Whether something that takes time may go on: always, until a stop has been asked for long enough.
+    fn may_wait(&self) -> bool {
+        if !self.shutdown.is_requested() {
+            return true;
+        }
+        let now_ms = self.now().monotonic_ms.max(1);
+        let asked_ms =
+            match self.stop_asked_ms.compare_exchange(0, now_ms, Ordering::SeqCst, Ordering::SeqCst) {
+                Ok(_) => now_ms,
+                Err(asked_ms) => asked_ms,
+            };
+        now_ms - asked_ms < i64::try_from(STOP_WITHIN.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Notes a worker's progress in the instance's gauges.
+    fn progress(&self, worker: u32, progress: &Progress) {
+        let mut all = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = usize::try_from(worker).ok().and_then(|worker| all.get_mut(worker)) {
+            own.clone_from(progress);
+        }
+        let sum =
+            |of: fn(&Progress) -> usize| i64::try_from(all.iter().map(of).sum::<usize>()).unwrap_or(i64::MAX);
+        self.metrics.symbols.set(sum(|progress| progress.watched_symbols + progress.stale_symbols));
+        self.metrics.stale_symbols.with_label_values(&["error"]).set(sum(|progress| progress.stale_symbols));
+    }
+
+    fn partitions_changed(&self) {
+        let owned: usize = self.view.snapshot().workers.values().map(|worker| worker.partitions.len()).sum();
+        self.metrics.partitions_assigned.set(i64::try_from(owned).unwrap_or(i64::MAX));
+    }
+}

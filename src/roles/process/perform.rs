@@ -1,0 +1,298 @@
+//! Effects on the real thing: each becomes calls to Kafka or the store, and exactly one answer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rdkafka::error::KafkaError;
+use tickgate_state::{Batch, Position, Row, RowKey};
+
+use super::worker::Life;
+use crate::core::effect::{Applied, Effect, Writes};
+use crate::core::input::{End, Failure, Input, Owner};
+use crate::journal::kafka::membership;
+use crate::journal::kafka::producer::{Outgoing, Trouble};
+use crate::model::{Offset, Partition};
+
+/// Tag of messages that stand for no input.
+pub(super) const NO_INPUT: usize = 0;
+
+impl Life<'_> {
+    /// Carries one effect out; effects without an answer never come here.
+    pub(super) fn perform(&mut self, effect: Effect) -> Input<'static> {
+        let staging = self.shared.config.topics.staging.clone();
+        let answer = match effect {
+            Effect::ReadOwners(partitions) => self.read_owners(&staging, &partitions),
+            Effect::Fence(ids) => self.fence(&ids),
+            Effect::AwaitStable(partitions) => self
+                .patiently("stable committed offsets", || self.owners.stable_offsets(&staging, &partitions))
+                .map(Input::Stable),
+            Effect::Claim(offsets) => self.claim(&offsets),
+            Effect::ReadTargets(partitions) => self
+                .patiently("the changelog's ends", || {
+                    self.owners.high_watermarks(&self.shared.changelog, &partitions)
+                })
+                .map(|ends| Input::Targets(ends.into_iter().collect())),
+            Effect::Restore(targets) => self.restore(&targets).map(Input::Restored),
+            Effect::Resume(offsets) => self.resume(&offsets),
+            Effect::Begin => self.begin(),
+            Effect::Send(outputs) => self.send_outputs(&outputs).map(|()| Input::Done),
+            Effect::Log(writes) => self.log(&writes),
+            Effect::SendOffsets { offsets, generation } => match self.metadata(generation) {
+                Some(metadata) => self
+                    .producer
+                    .send_offsets(&staging, &offsets, metadata)
+                    .map_err(|trouble| self.sort(trouble))
+                    .map(|()| Input::Done),
+                None => Err(Failure::Abort { reason: "the round's membership is gone".to_owned() }),
+            },
+            Effect::Commit => self.commit(),
+            Effect::Abort => {
+                self.producer.abort().map_err(|trouble| self.sort(trouble)).map(|()| Input::Done)
+            }
+            Effect::Rewind(offsets) => {
+                self.membership.rewind(&offsets).map_err(rebuild).map(|()| Input::Done)
+            }
+            Effect::Apply(applied) => self.apply(&applied),
+            Effect::Release(partitions) => self.release(&partitions),
+            Effect::Lookup(symbols) => self.look_up(&symbols),
+            Effect::LookAtEnds(partitions) => Ok(Input::Ends(self.look_at_ends(&staging, &partitions))),
+            Effect::Notice(_) | Effect::Rejoin(_) | Effect::Stop(_) => Ok(Input::Done),
+        };
+        answer.unwrap_or_else(Input::Failed)
+    }
+
+    fn read_owners(&self, staging: &str, partitions: &[Partition]) -> Result<Input<'static>, Failure> {
+        self.shared.view.update(self.index, |worker| {
+            for partition in partitions {
+                worker.partitions.entry(*partition).or_default().phase = "restoring";
+            }
+        });
+        let claims = self.patiently("the partitions' owners", || self.owners.claims(staging, partitions))?;
+        Ok(Input::Owners(claims.into_iter().map(|(partition, claim)| Owner { partition, claim }).collect()))
+    }
+
+    fn fence(&self, ids: &[String]) -> Result<Input<'static>, Failure> {
+        for id in ids {
+            tracing::warn!(worker = self.index, id, "fencing a dead owner");
+            self.patiently("a dead owner's transaction to end", || self.owners.fence(id))?;
+            self.shared.metrics.fenced.inc();
+        }
+        Ok(Input::Done)
+    }
+
+    fn claim(&self, offsets: &[(Partition, Offset)]) -> Result<Input<'static>, Failure> {
+        let claimed =
+            self.patiently("a claim", || match self.membership.claim(offsets, self.producer.id()) {
+                Err(error) if membership::is_stale_membership(&error) => Ok(Err(error.to_string())),
+                Err(error) => Err(error),
+                Ok(()) => Ok(Ok(())),
+            })?;
+        claimed.map(|()| Input::Done).map_err(|reason| Failure::Refused { reason })
+    }
+
+    fn resume(&mut self, offsets: &[(Partition, Offset)]) -> Result<Input<'static>, Failure> {
+        self.membership.assign(offsets).map_err(rebuild)?;
+        self.shared.readiness.met(&format!("worker {}", self.index));
+        tracing::info!(worker = self.index, partitions = offsets.len(), "reading staging");
+        self.shared.view.update(self.index, |worker| {
+            for (partition, offset) in offsets {
+                let view = worker.partitions.entry(*partition).or_default();
+                view.phase = "running";
+                view.next_offset = Some(*offset);
+            }
+        });
+        self.shared.partitions_changed();
+        Ok(Input::Done)
+    }
+
+    fn begin(&mut self) -> Result<Input<'static>, Failure> {
+        self.sent.clear();
+        self.tally.begin(self.shared.now().monotonic_ms);
+        self.producer.begin().map_err(|trouble| self.sort(trouble))?;
+        Ok(Input::Done)
+    }
+
+    fn log(&self, writes: &[Writes]) -> Result<Input<'static>, Failure> {
+        for write in writes {
+            for (position, (key, value)) in encode(write).iter().enumerate() {
+                let outgoing = Outgoing {
+                    topic: &self.shared.changelog,
+                    partition: write.partition,
+                    key: Some(key),
+                    value: value.as_deref(),
+                    time: None,
+                    headers: None,
+                    tag: NO_INPUT,
+                    marks_position: position == write.rows.len(),
+                };
+                self.producer.send(outgoing).map_err(|trouble| self.sort(trouble))?;
+            }
+        }
+        Ok(Input::Done)
+    }
+
+    fn commit(&mut self) -> Result<Input<'static>, Failure> {
+        self.producer.drain().map_err(|trouble| self.sort(trouble))?;
+        if let Err(trouble) = self.producer.commit() {
+            if let Trouble::Unknown(reason) = &trouble {
+                self.shared.metrics.rounds.with_label_values(&["unknown"]).inc();
+                tracing::warn!(worker = self.index, reason, "the commit's outcome is unknown; asking again");
+                if !self.shared.may_wait() {
+                    return Err(Failure::Interrupted);
+                }
+            }
+            return Err(self.sort(trouble));
+        }
+        let now = self.shared.now();
+        self.tally.commit(&self.shared.metrics, now.wall.0, now.monotonic_ms);
+        Ok(Input::Committed(self.producer.positions()))
+    }
+
+    fn apply(&self, applied: &[Applied]) -> Result<Input<'static>, Failure> {
+        let mut batches = Vec::with_capacity(applied.len());
+        for part in applied {
+            let write = &part.writes[part.index];
+            let Some(writer) = self.writers.get(&write.partition) else {
+                return Err(Failure::Store {
+                    reason: format!("partition {} has no writer here", write.partition),
+                });
+            };
+            let batch = Batch {
+                expected: Some(Position { changelog_next: part.from }),
+                rows: encode(write),
+                position: Position { changelog_next: part.to },
+            };
+            batches.push((writer, batch));
+        }
+        let applied = self.shared.store.apply(&batches, self.shared.now().wall.0);
+        applied.map(|()| Input::Done).map_err(|error| Failure::Store { reason: error.to_string() })
+    }
+
+    fn release(&mut self, partitions: &[Partition]) -> Result<Input<'static>, Failure> {
+        self.shared.view.update(self.index, |worker| {
+            worker.partitions.retain(|partition, _| !partitions.contains(partition));
+        });
+        for partition in partitions {
+            self.writers.remove(partition);
+            self.shared.metrics.lag.forget(*partition);
+        }
+        self.shared.partitions_changed();
+        self.membership.unassign().map_err(rebuild)?;
+        self.shared.readiness.awaits(&format!("worker {}", self.index), "partitions from the group");
+        Ok(Input::Done)
+    }
+
+    fn look_up(&self, symbols: &[(Partition, std::sync::Arc<str>)]) -> Result<Input<'static>, Failure> {
+        let mut by_partition: BTreeMap<Partition, Vec<usize>> = BTreeMap::new();
+        for (index, (partition, _)) in symbols.iter().enumerate() {
+            by_partition.entry(*partition).or_default().push(index);
+        }
+        let mut rows = vec![None; symbols.len()];
+        for (partition, indexes) in by_partition {
+            let names: Vec<&str> = indexes.iter().map(|index| &*symbols[*index].1).collect();
+            let found = self.shared.store.symbols(key_partition(partition), &names);
+            let found = found.map_err(|error| self.store_failed(&error))?;
+            for (index, row) in indexes.into_iter().zip(found) {
+                rows[index] = row;
+            }
+        }
+        Ok(Input::LookedUp(rows))
+    }
+
+    /// Partitions that could not be looked at are left out; the core looks again.
+    fn look_at_ends(&self, staging: &str, of: &[(Partition, Offset)]) -> Vec<End> {
+        let looked_at = self.shared.now().wall;
+        let partitions: Vec<Partition> = of.iter().map(|(partition, _)| *partition).collect();
+        let ends = match self.owners.ends(staging, &partitions) {
+            Ok(ends) => ends,
+            Err(error) => {
+                tracing::warn!(worker = self.index, %error, "could not look at staging's ends; no silence is noticed meanwhile");
+                return Vec::new();
+            }
+        };
+        let look = |(partition, committed): &(Partition, Offset)| {
+            let end = ends.get(partition)?;
+            let behind = *committed < end.high_watermark;
+            // Only transaction markers may lie between: then there is nothing to wait for.
+            let readable = behind
+                && end.last_stable == end.high_watermark
+                && !matches!(self.owners.peek(staging, *partition, *committed), Ok(None));
+            Some(End {
+                partition: *partition,
+                last_stable: end.last_stable,
+                high_watermark: end.high_watermark,
+                readable,
+                looked_at,
+            })
+        };
+        of.iter().filter_map(look).collect()
+    }
+
+    /// Tries until it works or the process is to stop.
+    pub(super) fn patiently<T>(
+        &self,
+        what: &str,
+        attempt: impl Fn() -> Result<T, KafkaError>,
+    ) -> Result<T, Failure> {
+        let mut pause = Duration::from_millis(20);
+        loop {
+            match attempt() {
+                Ok(value) => return Ok(value),
+                Err(error) => {
+                    if pause > Duration::from_millis(500) {
+                        tracing::warn!(worker = self.index, %error, "waiting for {what}");
+                        self.shared.readiness.awaits(&format!("worker {}", self.index), what);
+                    }
+                    if self.shared.shutdown.wait(pause) {
+                        return Err(Failure::Interrupted);
+                    }
+                }
+            }
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+    }
+
+    pub(super) fn store_failed(&self, error: &tickgate_state::StoreError) -> Failure {
+        if error.is_corruption() {
+            self.shared.store.mark_damaged(&error.to_string());
+        }
+        Failure::Store { reason: error.to_string() }
+    }
+
+    /// What must follow a producer's trouble.
+    pub(super) fn sort(&self, trouble: Trouble) -> Failure {
+        match trouble {
+            Trouble::Abort(reason) => Failure::Abort { reason },
+            Trouble::Unknown(_) => Failure::Unknown,
+            Trouble::Interrupted => Failure::Interrupted,
+            Trouble::Fatal(reason) => {
+                self.shared.metrics.rounds.with_label_values(&["fenced"]).inc();
+                Failure::Fenced { reason }
+            }
+            Trouble::Refused { tag, reason } => match tag.checked_sub(1).and_then(|tag| self.sent.get(tag)) {
+                Some((partition, offset)) => {
+                    Failure::Unsendable { partition: *partition, offset: *offset, reason }
+                }
+                None => Failure::Abort { reason },
+            },
+        }
+    }
+}
+
+/// The partition as the store's keys have it.
+pub(super) fn key_partition(partition: Partition) -> u16 {
+    u16::try_from(partition).expect("settings allow at most 10000 partitions")
+}
+
+/// A partition's changelog records of a round, the checkpoint last.
+fn encode(write: &Writes) -> Vec<Row> {
+    let symbols = write.rows.iter().map(|(symbol, row)| {
+        (RowKey::Symbol(symbol).encode(), row.as_ref().map(tickgate_state::SymbolRow::encode))
+    });
+    let checkpoint = (RowKey::Checkpoint.encode(), Some(write.checkpoint.encode()));
+    symbols.chain(std::iter::once(checkpoint)).collect()
+}
+
+fn rebuild(error: KafkaError) -> Failure {
+    Failure::Fenced { reason: error.to_string() }
+}

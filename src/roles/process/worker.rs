@@ -1,0 +1,360 @@
+//! One worker: an OS thread, a group member, a transactional producer, a core, and the loop between them.
+//!
+//! The loop carries effects out one at a time and feeds the answers back; only when the core wants nothing
+//! does it listen to the group or read records. Everything that was true before a rejoin is dropped with the
+//! [`Life`] it belonged to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use tickgate_state::PartitionWriter;
+
+use super::counting::Tally;
+use super::{Shared, naming};
+use crate::core::effect::Notice;
+use crate::core::input::Failure;
+use crate::core::{Effect, Generation, Input, Processor, Record, Stop};
+use crate::journal::kafka::client;
+use crate::journal::kafka::membership::{GroupEvent, Joining, Membership, Metadata};
+use crate::journal::kafka::owners::Owners;
+use crate::journal::kafka::producer::{RoundProducer, Trouble};
+use crate::model::{Offset, Partition};
+
+/// How many records one poll takes at most; bounds what is held between two effects.
+const BATCH_MAX: usize = 10_000;
+/// How long the loop waits for records when nothing else is due.
+const POLL_MAX: Duration = Duration::from_millis(200);
+/// How often ends are asked for, for the lag.
+const LAG_EVERY: Duration = Duration::from_secs(2);
+/// Pause before a worker starts over.
+const REJOIN_PAUSE: Duration = Duration::from_millis(200);
+
+/// A worker's number and what it shares with its instance.
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    pub(super) index: u32,
+    incarnation: u32,
+}
+
+/// From joining the group to leaving it.
+pub(super) struct Life<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) index: u32,
+    pub(super) membership: &'a Membership,
+    pub(super) producer: &'a RoundProducer,
+    pub(super) owners: &'a Owners,
+    pub(super) batch: Vec<BorrowedMessage<'a>>,
+    /// The right to write each owned partition's state.
+    pub(super) writers: BTreeMap<Partition, PartitionWriter>,
+    /// Coordinates of what the open round has sent, by tag.
+    pub(super) sent: Vec<(Partition, Offset)>,
+    pub(super) tally: Tally,
+    /// The membership that records are read under since the last assignment, and the one before.
+    metadata: Vec<(Generation, Metadata)>,
+    lag_asked: Instant,
+    told_to_stop: bool,
+}
+
+enum Ended {
+    Rejoin(String),
+    Stopped(Stop),
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>, index: u32) -> Self {
+        Self { shared, index, incarnation: 0 }
+    }
+
+    /// Works until it is told to stop or may not go on.
+    pub(super) fn run(mut self) -> Stop {
+        loop {
+            match self.live() {
+                Ok(Ended::Stopped(stop)) => return stop,
+                Ok(Ended::Rejoin(reason)) => {
+                    tracing::warn!(worker = self.index, reason, "the worker starts over with a new id");
+                }
+                Err(error) => {
+                    tracing::error!(worker = self.index, error, "the worker could not start; trying again");
+                }
+            }
+            self.shared.view.update(self.index, |worker| worker.partitions.clear());
+            self.shared.readiness.awaits(&self.name(), "rejoining the group");
+            if self.shared.shutdown.wait(REJOIN_PAUSE) {
+                return Stop::Interrupted;
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        format!("worker {}", self.index)
+    }
+
+    fn live(&mut self) -> Result<Ended, String> {
+        self.incarnation += 1;
+        let shared = Arc::clone(&self.shared);
+        let config = &shared.config;
+        let id = naming::transactional_id(
+            &config.process.group,
+            &shared.instance,
+            self.index,
+            shared.started_ms,
+            self.incarnation,
+        );
+        let words = |error: KafkaError| error.to_string();
+        let base = || -> ClientConfig {
+            client::base_config(&config.kafka, &format!("process-{}-{}", shared.instance, self.index))
+        };
+        let owners = Owners::new(base(), &config.process.group).map_err(words)?;
+        self.shared.readiness.awaits(&self.name(), "a transactional id from the brokers");
+        let patience = {
+            let shared = Arc::clone(&shared);
+            Box::new(move || shared.may_wait())
+        };
+        let max_bytes = usize::try_from(config.topics.max_output_bytes()).unwrap_or(usize::MAX);
+        let producer = match RoundProducer::start(
+            base(),
+            &id,
+            config.process.transaction_timeout,
+            max_bytes,
+            patience,
+        ) {
+            Ok(producer) => producer,
+            Err(Trouble::Interrupted) => return Ok(Ended::Stopped(Stop::Interrupted)),
+            Err(trouble) => return Err(format!("{trouble:?}")),
+        };
+        let instance_id = config.process.instance_id.as_ref().map(|name| format!("{name}-{}", self.index));
+        let joining = Joining {
+            group: &config.process.group,
+            topic: &config.topics.staging,
+            instance_id: instance_id.as_deref(),
+            session_timeout: config.process.session_timeout,
+        };
+        self.shared.readiness.awaits(&self.name(), "partitions from the group");
+        let membership = Membership::join(base(), &joining).map_err(words)?;
+        tracing::info!(worker = self.index, id, "joining the group {}", config.process.group);
+        shared.view.update(self.index, |worker| worker.transactional_id.clone_from(&id));
+        let core = Processor::new(shared.settings.clone(), id, shared.now());
+        let life = Life {
+            shared: &shared,
+            index: self.index,
+            membership: &membership,
+            producer: &producer,
+            owners: &owners,
+            batch: Vec::new(),
+            writers: BTreeMap::new(),
+            sent: Vec::new(),
+            tally: Tally::default(),
+            metadata: Vec::new(),
+            lag_asked: Instant::now(),
+            told_to_stop: false,
+        };
+        Ok(life.run(core))
+    }
+}
+
+impl Life<'_> {
+    fn run(mut self, mut core: Processor) -> Ended {
+        loop {
+            if let Some(ended) = self.carry_out(&mut core) {
+                self.leave(&ended);
+                return ended;
+            }
+            self.show(&core);
+            if core.poll_timeout(self.shared.now()).is_some_and(|(wait, _)| wait.is_zero()) {
+                core.handle(Input::Tick { generation: self.generation() }, self.shared.now());
+            } else if let Some(event) = self.membership.next_event() {
+                self.group_said(event, &mut core);
+            } else if self.shared.shutdown.is_requested() && !self.told_to_stop {
+                self.told_to_stop = true;
+                core.handle(Input::Shutdown { generation: self.generation() }, self.shared.now());
+            } else if let Some(ended) = self.read(&mut core) {
+                return ended;
+            }
+        }
+    }
+
+    /// Carries out what the core wants, answer by answer.
+    fn carry_out(&mut self, core: &mut Processor) -> Option<Ended> {
+        while let Some(effect) = core.poll_effect() {
+            match effect {
+                Effect::Notice(notice) => self.tell(&notice),
+                Effect::Rejoin(reason) => return Some(Ended::Rejoin(reason)),
+                Effect::Stop(stop) => return Some(Ended::Stopped(stop)),
+                effect => {
+                    let answer = self.perform(effect);
+                    if let Input::Failed(failure) = &answer {
+                        self.pause_after(failure);
+                    }
+                    core.handle(answer, self.shared.now());
+                }
+            }
+        }
+        None
+    }
+
+    fn group_said(&mut self, event: GroupEvent, core: &mut Processor) {
+        tracing::info!(worker = self.index, "the group said: {event:?}");
+        self.shared.metrics.rebalances.inc();
+        let input = match event {
+            GroupEvent::Assigned(partitions) => {
+                let generation = Generation(self.membership.generation());
+                if let Some(metadata) = self.membership.metadata() {
+                    self.metadata.push((generation, metadata));
+                    if self.metadata.len() > 2 {
+                        self.metadata.remove(0);
+                    }
+                }
+                Input::Assigned { partitions, generation }
+            }
+            GroupEvent::Revoked(partitions) => Input::Revoked { partitions },
+            GroupEvent::Lost(partitions) => Input::Lost { partitions },
+        };
+        core.handle(input, self.shared.now());
+    }
+
+    /// Reads records and hands them to the core. The membership they belong to is taken before.
+    fn read(&mut self, core: &mut Processor) -> Option<Ended> {
+        let generation = self.generation();
+        let wait = core.poll_timeout(self.shared.now()).map_or(POLL_MAX, |(wait, _)| wait.min(POLL_MAX));
+        self.batch.clear();
+        let polled = self.membership.poll(wait, BATCH_MAX, &mut self.batch);
+        self.producer.serve();
+        if !self.batch.is_empty() {
+            let records: Vec<Record<'_>> = self.batch.iter().map(record).collect();
+            core.handle(Input::Arrivals { records: &records, generation }, self.shared.now());
+        }
+        let error = polled.err()?;
+        match error.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::AutoOffsetReset
+                | RDKafkaErrorCode::OffsetOutOfRange
+                | RDKafkaErrorCode::Fatal,
+            ) => {
+                // What is committed is checked against the log anew when partitions are taken over.
+                Some(Ended::Rejoin(error.to_string()))
+            }
+            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
+                Some(Ended::Rejoin(error.to_string()))
+            }
+            _ => {
+                tracing::warn!(worker = self.index, %error, "reading staging failed; going on");
+                None
+            }
+        }
+    }
+
+    /// The membership of the last assignment: what is read now belongs to it.
+    fn generation(&self) -> Generation {
+        self.metadata.last().map_or(Generation(0), |(generation, _)| *generation)
+    }
+
+    pub(super) fn metadata(&self, of: Generation) -> Option<&Metadata> {
+        self.metadata.iter().find(|(generation, _)| *generation == of).map(|(_, metadata)| metadata)
+    }
+
+    fn leave(&mut self, ended: &Ended) {
+        self.batch.clear();
+        self.writers.clear();
+        for partition in
+            self.shared.view.snapshot().workers.get(&self.index).iter().flat_map(|w| w.partitions.keys())
+        {
+            self.shared.metrics.lag.forget(*partition);
+        }
+        if let Ended::Stopped(stop) = ended {
+            tracing::info!(worker = self.index, "the worker stops: {stop:?}");
+        }
+    }
+
+    fn pause_after(&self, failure: &Failure) {
+        let pause = match failure {
+            Failure::Unknown => Duration::from_millis(100),
+            Failure::Abort { .. } => Duration::from_millis(50),
+            _ => return,
+        };
+        std::thread::sleep(pause);
+    }
+
+    fn tell(&self, notice: &Notice) {
+        let worker = self.index;
+        match notice {
+            Notice::RoundAborted { reason } => {
+                self.shared.metrics.rounds.with_label_values(&["aborted"]).inc();
+                tracing::warn!(worker, reason, "a round was aborted; its input is read again");
+            }
+            Notice::ResumedFromCheckpoint { partition, offset } => {
+                tracing::warn!(
+                    worker,
+                    partition,
+                    offset,
+                    "no committed offset: going on from the checkpoint"
+                );
+            }
+            Notice::Lost { partition, from, to } => {
+                tracing::error!(
+                    worker,
+                    partition,
+                    from,
+                    to,
+                    "records are gone unjudged, as accepted by --accept-loss"
+                );
+            }
+            Notice::ClaimRefused { reason } => {
+                tracing::info!(worker, reason, "the claim was refused; waiting for another assignment");
+            }
+            Notice::SettingsDiffer { partition, found } => {
+                let own = self.shared.settings.fingerprint;
+                tracing::warn!(
+                    worker,
+                    partition,
+                    found,
+                    own,
+                    "the partition was judged with other settings before"
+                );
+            }
+            Notice::ClockLeapt { by_ms } => {
+                tracing::warn!(worker, by_ms, "the wall clock leapt; silences wait until two looks agree");
+            }
+        }
+    }
+
+    /// Keeps the instance's view and the gauges up to date.
+    fn show(&mut self, core: &Processor) {
+        if self.lag_asked.elapsed() < LAG_EVERY {
+            return;
+        }
+        self.lag_asked = Instant::now();
+        let progress = core.progress();
+        self.shared.progress(self.index, &progress);
+        let partitions: Vec<Partition> = progress.tasks.iter().map(|(partition, _, _)| *partition).collect();
+        if partitions.is_empty() {
+            return;
+        }
+        let Ok(ends) = self.owners.high_watermarks(&self.shared.config.topics.staging, &partitions) else {
+            return;
+        };
+        self.shared.view.update(self.index, |worker| {
+            for (partition, committed, _) in &progress.tasks {
+                let end = ends.get(partition).copied();
+                self.shared.metrics.lag.set(*partition, end.map_or(0, |end| (end - committed).max(0)));
+                let view = worker.partitions.entry(*partition).or_default();
+                view.phase = "running";
+                view.next_offset = Some(*committed);
+                view.end_offset = end;
+            }
+        });
+    }
+}
+
+fn record<'m>(message: &'m BorrowedMessage<'_>) -> Record<'m> {
+    Record {
+        partition: message.partition(),
+        offset: message.offset(),
+        kafka_time: message.timestamp().to_millis(),
+        key: message.key(),
+        value: message.payload(),
+    }
+}
