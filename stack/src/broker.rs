@@ -4,16 +4,12 @@
 
 use std::{
     fs,
-    fs::File,
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Mutex, PoisonError},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
-
-use std::os::unix::process::CommandExt;
 
 use nix::sys::signal::Signal;
 use rdkafka::{
@@ -21,38 +17,26 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
 };
 
-use crate::{StackError, process::Process, settings::Layout};
+use crate::{Program, StackError, process::Process, settings::Layout};
 
 /// How long a broker may take to serve; with other stacks and builds on the machine it is far from quick.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
 /// How long an orderly stop may take before the process is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-const KILL_TIMEOUT: Duration = Duration::from_secs(10);
-const LOG_TAIL_LINES: usize = 20;
 
 /// One broker of a [`Stack`](crate::Stack), which also is one of its controllers.
 #[derive(Debug)]
 pub struct Broker {
     id: usize,
-    /// `<stack's dir>/broker-<id>`
-    dir: PathBuf,
     jars: PathBuf,
     layout: Layout,
-    running: Mutex<Running>,
-}
-
-/// The process, and the handle to wait for it if this process started it.
-#[derive(Debug, Default)]
-struct Running {
-    process: Option<Process>,
-    child: Option<Child>,
+    program: Program,
 }
 
 impl Broker {
-    pub(crate) fn new(id: usize, stack_dir: &Path, jars: PathBuf, layout: Layout) -> Self {
-        let dir = stack_dir.join(format!("broker-{id}"));
-        let running = Running { process: Process::load(&dir.join("pid")), child: None };
-        Self { id, dir, jars, layout, running: Mutex::new(running) }
+    pub(crate) fn new(id: usize, dir: &Path, jars: PathBuf, layout: Layout) -> Result<Self, StackError> {
+        let program = Program::new(dir.join(format!("broker-{id}")))?;
+        Ok(Self { id, jars, layout, program })
     }
 
     /// Its id, from 1 on.
@@ -67,63 +51,50 @@ impl Broker {
 
     /// The id of its process; `None` when it does not run.
     pub fn pid(&self) -> Option<u32> {
-        self.process().map(Process::pid)
+        self.program.process().map(Process::pid)
     }
 
     /// The file with everything the broker said, over all its starts.
     pub fn log(&self) -> PathBuf {
-        self.dir.join("log")
+        self.program.log()
     }
 
     /// `kill -9`, and waits until the process is gone.
     pub fn kill(&self) -> Result<(), StackError> {
-        self.process().ok_or(StackError::Down(self.id))?;
-        self.end(Signal::SIGKILL, KILL_TIMEOUT)
+        self.running()?;
+        self.program.kill()
     }
 
     /// Asks it to stop in order (SIGTERM) and waits until it has; kills it after 30 s.
     pub fn terminate(&self) -> Result<(), StackError> {
-        self.process().ok_or(StackError::Down(self.id))?;
+        self.running()?;
         self.terminate_within(STOP_TIMEOUT)
     }
 
     pub(crate) fn terminate_within(&self, timeout: Duration) -> Result<(), StackError> {
-        self.signal(Signal::SIGTERM);
-        self.signal(Signal::SIGCONT); // a paused one could not hear it
-        self.end(Signal::SIGTERM, timeout).or_else(|_| self.end(Signal::SIGKILL, KILL_TIMEOUT))
+        self.program.terminate(timeout).map(|_in_order| ())
     }
 
     /// Stops it from running without ending it (SIGSTOP): connections stay open and nobody answers.
     pub fn pause(&self) -> Result<(), StackError> {
-        self.process().ok_or(StackError::Down(self.id))?.signal(Signal::SIGSTOP);
+        self.running()?.signal(Signal::SIGSTOP);
         Ok(())
     }
 
     /// Lets it run on after [`pause`](Self::pause).
     pub fn resume(&self) -> Result<(), StackError> {
-        self.process().ok_or(StackError::Down(self.id))?.signal(Signal::SIGCONT);
+        self.running()?.signal(Signal::SIGCONT);
         Ok(())
     }
 
     /// Starts it again, on the same data and ports. Does not wait: see [`wait_ready`](Self::wait_ready).
     pub fn start(&self) -> Result<(), StackError> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(process) = running.process.filter(|process| process.alive()) {
-            return Err(StackError::Up { id: self.id, pid: process.pid() });
+        if let Some(pid) = self.pid() {
+            return Err(StackError::Up { id: self.id, pid });
         }
-        let child = self
-            .java()
-            .args(self.layout.jvm())
-            .arg("kafka.Kafka")
-            .arg(self.dir.join("server.properties"))
-            .stdout(self.open_log()?)
-            .stderr(self.open_log()?)
-            .spawn()
-            .map_err(|error| java_missing(&error))?;
-        let process = Process::find(child.id());
-        *running = Running { process, child: Some(child) };
-        let path = self.dir.join("pid");
-        process.map_or(Ok(()), |process| process.save(&path)).map_err(StackError::file("write", path))
+        let mut command = self.java();
+        command.args(self.layout.jvm()).arg("kafka.Kafka").arg(self.properties());
+        self.program.start(command)
     }
 
     /// Waits until the broker serves: it answers for the cluster's metadata and names itself and at least
@@ -134,7 +105,7 @@ impl Broker {
         let mut client = None;
         let mut last = "did not open its port".to_owned();
         while Instant::now() < deadline {
-            if self.process().is_none() {
+            if self.pid().is_none() {
                 return Err(self.failed("ended before it served"));
             }
             if client.is_none() && TcpStream::connect_timeout(&address, Duration::from_millis(500)).is_ok() {
@@ -154,9 +125,8 @@ impl Broker {
 
     /// Lays out the broker's folder: settings and Kafka's own format. Leaves existing data alone.
     pub(crate) fn format(&self) -> Result<(), StackError> {
-        let data = self.dir.join("data");
-        fs::create_dir_all(&self.dir).map_err(StackError::file("make", &self.dir))?;
-        let path = self.dir.join("server.properties");
+        let data = self.program.dir().join("data");
+        let path = self.properties();
         fs::write(&path, self.layout.properties(self.id, &data)).map_err(StackError::file("write", &path))?;
         if data.join("meta.properties").exists() {
             return Ok(());
@@ -166,56 +136,32 @@ impl Broker {
             .args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "kafka.tools.StorageTool"])
             .args(["format", "-t", &self.layout.cluster, "-c"])
             .arg(path)
-            .stdout(self.open_log()?)
-            .stderr(self.open_log()?)
+            .stdin(Stdio::null())
+            .stdout(self.program.open_log()?)
+            .stderr(self.program.open_log()?)
             .status()
-            .map_err(|error| java_missing(&error))?;
+            .map_err(|error| StackError::Program { program: "java".to_owned(), reason: error.to_string() })?;
         if status.success() { Ok(()) } else { Err(self.failed("could not format its data")) }
     }
 
-    /// `java` with the jars, apart from this process's terminal. The caller adds flags and main class.
+    /// Lets it live on after this process.
+    pub(crate) fn release(&self) {
+        self.program.release();
+    }
+
+    /// `java` with the jars; the caller adds flags and main class.
     fn java(&self) -> Command {
         let mut command = Command::new("java");
-        command
-            .arg("-cp")
-            .arg(self.jars.join("*"))
-            .current_dir(&self.dir)
-            .env_remove("KAFKA_OPTS")
-            .stdin(Stdio::null())
-            .process_group(0); // Ctrl-C on the terminal is for the stack's owner alone
+        command.arg("-cp").arg(self.jars.join("*")).current_dir(self.program.dir()).env_remove("KAFKA_OPTS");
         command
     }
 
-    fn open_log(&self) -> Result<File, StackError> {
-        let path = self.log();
-        File::options().create(true).append(true).open(&path).map_err(StackError::file("open", path))
+    fn properties(&self) -> PathBuf {
+        self.program.dir().join("server.properties")
     }
 
-    /// The process, if it runs; reaps it otherwise.
-    fn process(&self) -> Option<Process> {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(child) = &mut running.child
-            && let Ok(Some(_)) = child.try_wait()
-        {
-            *running = Running::default();
-        }
-        running.process.filter(|process| process.alive())
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(process) = self.process() {
-            process.signal(signal);
-        }
-    }
-
-    fn end(&self, signal: Signal, timeout: Duration) -> Result<(), StackError> {
-        let Some(process) = self.process() else { return Ok(()) };
-        process.signal(signal);
-        if !process.wait_gone(timeout) {
-            return Err(StackError::Alive(process.pid()));
-        }
-        self.process(); // reaps it
-        Ok(())
+    fn running(&self) -> Result<Process, StackError> {
+        self.program.process().ok_or(StackError::Down(self.id))
     }
 
     fn client(&self) -> Result<BaseConsumer, StackError> {
@@ -235,22 +181,7 @@ impl Broker {
     }
 
     fn failed(&self, what: &str) -> StackError {
-        let log = self.log();
-        let text = fs::read(&log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().collect();
-        let tail = lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n");
+        let (log, tail) = (self.log(), self.program.log_tail());
         StackError::Broker { id: self.id, what: what.to_owned(), log, tail }
     }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        // The stack has ended it or given it away; a child that ended must not stay a zombie.
-        self.process();
-    }
-}
-
-fn java_missing(error: &std::io::Error) -> StackError {
-    StackError::Program { program: "java".to_owned(), reason: error.to_string() }
 }

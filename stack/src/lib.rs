@@ -6,7 +6,10 @@
 //!
 //! - [`Stack`]: all brokers of one folder; [`Builder`] says how many and where.
 //! - [`Broker`]: one of them, with the faults: [`kill`](Broker::kill), [`pause`](Broker::pause) and so on.
+//! - [`Program`]: any program in a folder of its own, with the same faults; [`Guard`] ends programs whose
+//!   owner died.
 //! - [`jars`]: Kafka's jars in the machine's cache.
+//! - [`ports`]: free ports that stay free.
 //! - [`process`]: processes that are told apart from later ones with the same id.
 //!
 //! No process outlives its stack: dropping the stack stops them, and a guard does so when this process
@@ -14,12 +17,16 @@
 
 mod broker;
 mod error;
+mod guard;
 pub mod jars;
-mod ports;
+pub mod ports;
 pub mod process;
+mod program;
 mod settings;
 mod stack;
 
 pub use broker::Broker;
 pub use error::StackError;
+pub use guard::Guard;
+pub use program::Program;
 pub use stack::{Builder, Stack};

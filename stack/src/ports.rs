@@ -1,8 +1,8 @@
-//! Free ports for a stack, which keeps them for its life: across restarts of its brokers too.
+//! Free ports, for servers that keep them across restarts.
 //!
 //! They lie below the range that the kernel gives to outgoing connections, which would else take the port
-//! of a broker that is down for a moment; and a counter in the machine's cache keeps stacks that start at
-//! the same time apart.
+//! of a server that is down for a moment; and a counter in the machine's cache keeps those apart that
+//! start at the same time.
 
 use std::{fs, net::TcpListener};
 
@@ -11,8 +11,8 @@ use crate::{StackError, jars};
 const FROM: u16 = 12_000;
 const TO: u16 = 32_000;
 
-/// `count` ports of 127.0.0.1 on which nothing listens and which no stack was given lately.
-pub(crate) fn take(count: usize) -> Result<Vec<u16>, StackError> {
+/// `count` ports of 127.0.0.1 on which nothing listens and which nobody was given lately.
+pub fn take(count: usize) -> Result<Vec<u16>, StackError> {
     let folder = jars::cache().join("ports");
     let _lock = jars::lock(&folder)?;
     let path = folder.join("next");

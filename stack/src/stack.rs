@@ -3,34 +3,20 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     thread,
     time::Duration,
 };
 
-use std::io::{Read, Write};
-use std::os::unix::process::CommandExt;
+use std::io::Read;
 
 use crate::{
-    Broker, StackError, jars, ports,
+    Broker, Guard, StackError, jars, ports,
     settings::{Layout, Node},
 };
 
 /// How long dropping a stack waits for brokers that keep their data to stop in order.
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Ends the brokers of the folder `$1` when its input closes without the word `done`: the process that
-/// owned them has died. Removes the folder when `$2` says so.
-const GUARD: &str = r#"
-read -r word && [ "$word" = done ] && exit 0
-for file in "$1"/broker-*/pid; do
-  read -r pid started <"$file" || continue
-  found=$(cut -d ' ' -f 22 "/proc/$pid/stat" 2>/dev/null) || continue
-  [ "$found" = "$started" ] && kill -9 "$pid"
-done
-[ "$2" = wipe ] && sleep 1 && rm -rf -- "$1"
-exit 0
-"#;
 
 /// How a stack is to be; made by [`Stack::builder`].
 #[derive(Debug)]
@@ -98,13 +84,13 @@ impl Builder {
         let temporary = self.dir.is_none();
         let dir = self.make_dir()?;
         let layout = self.layout(&dir)?;
-        let brokers = brokers(&dir, &jars, &layout);
+        let brokers = brokers(&dir, &jars, &layout)?;
         if let Some(pid) = brokers.iter().find_map(Broker::pid) {
             return Err(StackError::Busy { dir, pid });
         }
         let mut stack = Stack { dir, jars, layout, brokers, wipe: false, owned: true, guard: None };
         stack.format()?;
-        stack.guard = Some(stack.spawn_guard(temporary && !self.keep)?);
+        stack.guard = Some(Guard::over(&stack.dir, temporary && !self.keep)?);
         for broker in &stack.brokers {
             broker.start()?;
         }
@@ -162,7 +148,7 @@ pub struct Stack {
     brokers: Vec<Broker>,
     wipe: bool,
     owned: bool,
-    guard: Option<Child>,
+    guard: Option<Guard>,
 }
 
 impl Stack {
@@ -177,7 +163,7 @@ impl Stack {
         let dir = fs::canonicalize(&dir).map_err(|_| absent())?;
         let layout = read_layout(&dir)?;
         let jars = jars::kafka()?;
-        let brokers = brokers(&dir, &jars, &layout);
+        let brokers = brokers(&dir, &jars, &layout)?;
         Ok(Self { dir, jars, layout, brokers, wipe: false, owned: false, guard: None })
     }
 
@@ -240,7 +226,7 @@ impl Stack {
     /// Lets the brokers live on after this process; [`Stack::open`] finds them again.
     pub fn detach(mut self) {
         self.owned = false;
-        self.dismiss_guard();
+        self.guard = None;
     }
 
     /// Formats all brokers at once: each takes a JVM's start.
@@ -251,48 +237,25 @@ impl Stack {
             formatting.into_iter().try_for_each(|thread| thread.join().expect("formatting does not panic"))
         })
     }
-
-    fn spawn_guard(&self, wipe: bool) -> Result<Child, StackError> {
-        Command::new("sh")
-            .args(["-c", GUARD, "tickgate-stack-guard"])
-            .arg(&self.dir)
-            .arg(if wipe { "wipe" } else { "keep" })
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0) // must outlive a Ctrl-C
-            .spawn()
-            .map_err(|error| StackError::Program { program: "sh".to_owned(), reason: error.to_string() })
-    }
-
-    fn dismiss_guard(&mut self) {
-        if let Some(mut guard) = self.guard.take() {
-            if let Some(mut input) = guard.stdin.take() {
-                // A guard that is gone needs no dismissal.
-                let _ = input.write_all(b"done\n");
-            }
-            let _ = guard.wait();
-        }
-    }
 }
 
 impl Drop for Stack {
     fn drop(&mut self) {
         if !self.owned {
+            self.brokers.iter().for_each(Broker::release);
             return;
         }
         for broker in &self.brokers {
             // What cannot be ended here, the error of a later start names by its process.
             let _ = if self.wipe { broker.kill() } else { broker.terminate_within(DROP_TIMEOUT) };
         }
-        self.dismiss_guard();
         if self.wipe {
             let _ = fs::remove_dir_all(&self.dir);
         }
     }
 }
 
-fn brokers(dir: &Path, jars: &Path, layout: &Layout) -> Vec<Broker> {
+fn brokers(dir: &Path, jars: &Path, layout: &Layout) -> Result<Vec<Broker>, StackError> {
     (1..=layout.nodes.len()).map(|id| Broker::new(id, dir, jars.to_owned(), layout.clone())).collect()
 }
 
