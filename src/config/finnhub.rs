@@ -11,9 +11,10 @@ pub struct FinnhubConfig {
     pub mode: FeedMode,
     /// `url` of the websocket, `ws://` or `wss://`. Default: `wss://ws.finnhub.io`.
     pub url: String,
-    /// `symbols` to subscribe to.
+    /// `symbols` to subscribe to, as Finnhub spells them; `SYM00001..SYM00500` stands for all between. See
+    /// [`super::expand_symbols`]. Default: `AAPL`, `AMZN`, `BINANCE:BTCUSDT`, `IC MARKETS:1`.
     pub symbols: Vec<String>,
-    /// `token`: Finnhub's API key; or `token_file`, a file that holds it. The simulator needs none.
+    /// `token`: Finnhub's API key; or `token_file`, a file that holds it. A `ws://` feed (the simulator) needs none.
     pub token: Option<Secret>,
     /// `silent_after`: a connection without any message for this long is taken for dead and made anew.
     /// Default: `30s`.

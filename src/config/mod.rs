@@ -19,6 +19,7 @@ mod reader;
 mod secret;
 mod simulate;
 mod source;
+mod symbols;
 mod topics;
 
 use std::{env, path::Path};
@@ -35,6 +36,7 @@ pub use self::{
     secret::Secret,
     simulate::SimulateConfig,
     source::Source,
+    symbols::expand_symbols,
     topics::{OUTPUT_ROOM_BYTES, TopicsConfig},
 };
 use self::{reader::Reader, source::collect};

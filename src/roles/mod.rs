@@ -5,8 +5,10 @@
 
 pub mod config;
 mod exit;
+pub mod ingest;
 pub mod process;
 mod shutdown;
+pub mod simulate;
 
 pub use exit::{Exit, Failure};
 pub use shutdown::Shutdown;
@@ -20,6 +22,10 @@ pub enum Role {
     Config(config::Args),
     /// The gate: staging to stock_data or bad_data, exactly once
     Process(process::Args),
+    /// Brings the feed into staging
+    Ingest(ingest::Args),
+    /// Stands in for the feed, with faults on demand
+    Simulate(Box<simulate::Args>),
 }
 
 impl Role {
@@ -29,6 +35,8 @@ impl Role {
         match self {
             Self::Config(args) => config::run(&args, config),
             Self::Process(args) => process::run(&args, config),
+            Self::Ingest(args) => ingest::run(&args, config),
+            Self::Simulate(args) => simulate::run(*args, config),
         }
     }
 }

@@ -85,6 +85,16 @@ impl Readiness {
 /// Starts the server on the current tokio runtime; it ends with the process. The address it got (port 0
 /// takes a free one) is logged, returned, and written to `tell`, atomically.
 pub fn serve(address: SocketAddr, tell: Option<&Path>, pages: Pages) -> Result<SocketAddr, HealthError> {
+    serve_with(address, tell, pages, Router::new())
+}
+
+/// The same, with the role's own routes beside it.
+pub fn serve_with(
+    address: SocketAddr,
+    tell: Option<&Path>,
+    pages: Pages,
+    own: Router,
+) -> Result<SocketAddr, HealthError> {
     let failed = |cause| HealthError::Listen { address, cause };
     let listener = TcpListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
@@ -96,7 +106,7 @@ pub fn serve(address: SocketAddr, tell: Option<&Path>, pages: Pages) -> Result<S
     }
     tracing::info!(http = %bound, "answers on http://{bound}");
     tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router(pages)).await {
+        if let Err(error) = axum::serve(listener, router(pages).merge(own)).await {
             tracing::error!("the http server ended: {error}");
         }
     });

@@ -9,8 +9,8 @@ use std::{
 };
 
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
+    Counter, Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
 };
 
 use crate::model::Partition;
@@ -87,12 +87,33 @@ pub struct IngestMetrics {
     pub trades: IntCounter,
     /// Connections to the feed after the first.
     pub reconnects: IntCounter,
-    /// Records that staging has acknowledged.
+    /// Records that `staging` and `bad_data` have acknowledged.
     pub delivered: IntCounter,
-    /// Records that could not be delivered to staging.
+    /// Records that were refused for good.
     pub delivery_failures: IntCounter,
     /// Whether the feed is connected: 1 or 0.
     pub connected: IntGauge,
+    /// Parts of messages that could not be read as a trade, by reason.
+    pub not_trades: IntCounterVec,
+    /// Connections to the feed that ended or failed, by how.
+    pub ends: IntCounterVec,
+    /// Records handed to Kafka's client and not acknowledged yet.
+    pub in_flight: IntGauge,
+    /// Seconds that the feed was not read because Kafka's client had no room.
+    pub held_back: Counter,
+}
+
+/// What `simulate` counts.
+#[derive(Debug, Clone)]
+pub struct SimulateMetrics {
+    /// Trades sent to subscribers, spoilt ones included.
+    pub sent: IntCounter,
+    /// Trades not sent because their symbol is made silent.
+    pub silenced: IntCounter,
+    /// Spoilt trades sent, by kind of fault.
+    pub spoilt: IntCounterVec,
+    /// Connections that are open.
+    pub connections: IntGauge,
 }
 
 impl Metrics {
@@ -212,13 +233,49 @@ impl Metrics {
             trades: self.counter("tickgate_ingest_trades_total", "Trades received from the feed."),
             reconnects: self
                 .counter("tickgate_ingest_reconnects_total", "Connections to the feed after the first."),
-            delivered: self
-                .counter("tickgate_ingest_delivered_total", "Records that staging has acknowledged."),
-            delivery_failures: self.counter(
-                "tickgate_ingest_delivery_failures_total",
-                "Records that could not be delivered to staging.",
+            delivered: self.counter(
+                "tickgate_ingest_delivered_total",
+                "Records that `staging` and `bad_data` have acknowledged.",
             ),
+            delivery_failures: self
+                .counter("tickgate_ingest_delivery_failures_total", "Records that were refused for good."),
             connected: self.gauge("tickgate_ingest_connected", "Whether the feed is connected: 1 or 0."),
+            not_trades: self.counters(
+                "tickgate_ingest_not_trades_total",
+                "Parts of messages that could not be read as a trade, by reason.",
+                &["reason"],
+            ),
+            ends: self.counters(
+                "tickgate_ingest_connection_ends_total",
+                "Connections to the feed that ended or failed, by how.",
+                &["how"],
+            ),
+            in_flight: self.gauge(
+                "tickgate_ingest_in_flight_records",
+                "Records handed to Kafka's client and not acknowledged yet.",
+            ),
+            held_back: self.add(plain(Counter::with_opts(Opts::new(
+                "tickgate_ingest_held_back_seconds_total",
+                "Seconds that the feed was not read because Kafka's client had no room.",
+            )))),
+        }
+    }
+
+    /// Adds the part of `simulate`; at most once.
+    pub fn simulate(&self) -> SimulateMetrics {
+        SimulateMetrics {
+            sent: self
+                .counter("tickgate_simulate_sent_total", "Trades sent to subscribers, spoilt ones included."),
+            silenced: self.counter(
+                "tickgate_simulate_silenced_total",
+                "Trades not sent because their symbol is made silent.",
+            ),
+            spoilt: self.counters(
+                "tickgate_simulate_spoilt_total",
+                "Spoilt trades sent, by kind of fault.",
+                &["kind"],
+            ),
+            connections: self.gauge("tickgate_simulate_connections", "Connections that are open."),
         }
     }
 
@@ -312,7 +369,7 @@ mod tests {
             .map(str::to_owned)
             .collect::<BTreeSet<_>>();
         let metrics = Metrics::new();
-        let (_gate, _ingest) = (metrics.gate(), metrics.ingest());
+        let (_gate, _ingest, _simulate) = (metrics.gate(), metrics.ingest(), metrics.simulate());
         let literals = table.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
         let mut checked = 0;
         for pair in literals.windows(2).filter(|pair| pair[0].starts_with("tickgate_")) {
@@ -321,7 +378,7 @@ mod tests {
                 checked += 1;
             }
         }
-        assert_eq!(checked, 26);
+        assert_eq!(checked, 34);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use walk::{Tick, Walk};
 /// How a simulated feed behaves.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The symbols that exist; see [`synthetic_symbols`].
+    /// The symbols that exist.
     pub symbols: Vec<String>,
     /// Where the random walk starts.
     pub seed: u64,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::model::Offset;
 
+pub mod appender;
 pub mod changelog;
 pub mod client;
 pub mod membership;
