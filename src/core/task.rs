@@ -18,7 +18,28 @@ pub(super) type SlotId = u32;
 pub(super) struct Slot {
     pub(super) symbol: Arc<str>,
     committed: Known,
-    pending: Option<Option<SymbolRow>>,
+    pending: Pending,
+}
+
+#[derive(Debug)]
+enum Pending {
+    /// The open round hasn't touched it.
+    No,
+    Set(SymbolRow),
+    Removed,
+}
+
+impl Pending {
+    fn is_no(&self) -> bool {
+        matches!(self, Self::No)
+    }
+
+    fn row(&self) -> Option<&SymbolRow> {
+        match self {
+            Self::Set(row) => Some(row),
+            Self::No | Self::Removed => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -78,14 +99,14 @@ impl Task {
         let id = SlotId::try_from(self.slots.len()).expect("slots are bounded by `hot_symbols` and a batch");
         let symbol: Arc<str> = symbol.into();
         self.ids.insert(symbol.clone(), id);
-        self.slots.push(Slot { symbol, committed: Known::No, pending: None });
+        self.slots.push(Slot { symbol, committed: Known::No, pending: Pending::No });
         id
     }
 
     /// Whether the store must be asked first.
     pub(super) fn is_unknown(&self, id: SlotId) -> bool {
         let slot = &self.slots[id as usize];
-        matches!(slot.committed, Known::No) && slot.pending.is_none()
+        matches!(slot.committed, Known::No) && slot.pending.is_no()
     }
 
     /// What the store holds for the symbol.
@@ -104,19 +125,18 @@ impl Task {
     pub(super) fn row(&self, id: SlotId) -> Option<&SymbolRow> {
         let slot = &self.slots[id as usize];
         match (&slot.pending, &slot.committed) {
-            (Some(pending), _) => pending.as_ref(),
-            (None, Known::Yes(row)) => row.as_ref(),
-            (None, Known::No) => None,
+            (Pending::No, Known::Yes(row)) => row.as_ref(),
+            (pending, _) => pending.row(),
         }
     }
 
     /// The open round sets the symbol's row.
     pub(super) fn set(&mut self, id: SlotId, row: Option<SymbolRow>) {
         let slot = &mut self.slots[id as usize];
-        if slot.pending.is_none() {
+        if slot.pending.is_no() {
             self.touched.push(id);
         }
-        slot.pending = Some(row);
+        slot.pending = row.map_or(Pending::Removed, Pending::Set);
     }
 
     /// The round's rows, in the order in which symbols were first touched.
@@ -125,7 +145,7 @@ impl Task {
             .iter()
             .map(|id| {
                 let slot = &self.slots[*id as usize];
-                (slot.symbol.clone(), slot.pending.clone().flatten())
+                (slot.symbol.clone(), slot.pending.row().cloned())
             })
             .collect()
     }
@@ -138,7 +158,11 @@ impl Task {
     ) {
         for id in self.touched.drain(..) {
             let slot = &mut self.slots[id as usize];
-            let Some(row) = slot.pending.take() else { continue };
+            let row = match std::mem::replace(&mut slot.pending, Pending::No) {
+                Pending::Set(row) => Some(row),
+                Pending::Removed => None,
+                Pending::No => continue,
+            };
             let before = match &slot.committed {
                 Known::Yes(before) => before.as_ref(),
                 Known::No => None,
@@ -157,7 +181,7 @@ impl Task {
     /// The round is aborted: the overlay is gone, input goes on at the committed offset.
     pub(super) fn drop_round(&mut self) {
         for id in self.touched.drain(..) {
-            self.slots[id as usize].pending = None;
+            self.slots[id as usize].pending = Pending::No;
         }
         self.next = self.committed;
         self.time = self.committed_time;

@@ -20,7 +20,7 @@ use crate::config::Config;
 pub enum Role {
     /// Says what settings are in force and where each value came from
     Config(config::Args),
-    /// The gate: staging to stock_data or bad_data, exactly once
+    /// The gate: checks every record of staging, exactly once
     Process(process::Args),
     /// Brings the feed into staging
     Ingest(ingest::Args),

@@ -29,7 +29,10 @@ use crate::telemetry::metrics::{GateMetrics, Metrics};
 use worker::Worker;
 
 /// How long a stop may take before whatever still waits is left to the successor.
-const STOP_WITHIN: Duration = Duration::from_millis(4_000);
+const STOP_WITHIN: Duration = Duration::from_secs(4);
+/// How long a state directory may be in use by a process that is on its way out.
+const LOCKED_FOR: Duration = Duration::from_secs(10);
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// Bounds by time what a crash makes the next start replay.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
 
@@ -65,7 +68,7 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
         return Err(Failure::settings(anyhow!("`journal.kind` must be `kafka` for `tickgate process`")));
     }
     let shutdown = Shutdown::on_signals().map_err(Failure::breach)?;
-    let store = Arc::new(open_store(config)?);
+    let store = Arc::new(open_store(config, &shutdown)?);
     let instance = config.process.instance_id.clone().unwrap_or_else(naming::chance_name);
     let metrics = Metrics::new();
     let shared = Arc::new(Shared {
@@ -147,14 +150,21 @@ fn finish(shared: &Shared, stops: Vec<Stop>) -> Result<Exit, Failure> {
 }
 
 /// A damaged store is set aside and rebuilt from the changelog; what another owner may need is left alone.
-fn open_store(config: &Config) -> Result<Store, Failure> {
+fn open_store(config: &Config, shutdown: &Shutdown) -> Result<Store, Failure> {
     let dir = &config.process.state_dir;
     let identity = StoreIdentity {
         group: config.process.group.clone(),
         changelog: config.changelog(),
         cluster: String::new(),
     };
-    let open = |dir: &Path| Store::open(dir, &identity, &StoreOptions::default());
+    let give_up = Instant::now() + LOCKED_FOR;
+    let open = |dir: &Path| loop {
+        match Store::open(dir, &identity, &StoreOptions::default()) {
+            // A process that was killed holds its lock until the system has cleared it away.
+            Err(OpenError::Locked { .. }) if Instant::now() < give_up && !shutdown.wait(LOCK_PAUSE) => {}
+            opened => return opened,
+        }
+    };
     let opened = match open(dir) {
         Err(OpenError::Damaged { reason, .. }) => {
             let aside = Store::set_aside(dir).map_err(Failure::settings)?;

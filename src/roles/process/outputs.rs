@@ -114,7 +114,7 @@ fn describe(message: &BorrowedMessage<'_>, reason: &str) -> Vec<u8> {
     const KEY_MAX: usize = 256;
     let key = message
         .key()
-        .map(|key| key.iter().take(KEY_MAX).map(|byte| format!("{byte:02x}")).collect::<String>());
+        .map(|key| key.iter().take(KEY_MAX).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat());
     let value = message.payload().unwrap_or_default();
     serde_json::json!({
         "key_hex": key,

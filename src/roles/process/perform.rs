@@ -293,6 +293,7 @@ fn encode(write: &Writes) -> Vec<Row> {
     symbols.chain(std::iter::once(checkpoint)).collect()
 }
 
+#[allow(clippy::needless_pass_by_value)] // so that `map_err` can name it
 fn rebuild(error: KafkaError) -> Failure {
     Failure::Fenced { reason: error.to_string() }
 }

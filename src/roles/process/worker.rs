@@ -187,7 +187,7 @@ impl Life<'_> {
                 effect => {
                     let answer = self.perform(effect);
                     if let Input::Failed(failure) = &answer {
-                        self.pause_after(failure);
+                        pause_after(failure);
                     }
                     core.handle(answer, self.shared.now());
                 }
@@ -269,15 +269,6 @@ impl Life<'_> {
         }
     }
 
-    fn pause_after(&self, failure: &Failure) {
-        let pause = match failure {
-            Failure::Unknown => Duration::from_millis(100),
-            Failure::Abort { .. } => Duration::from_millis(50),
-            _ => return,
-        };
-        std::thread::sleep(pause);
-    }
-
     fn tell(&self, notice: &Notice) {
         let worker = self.index;
         match notice {
@@ -347,6 +338,15 @@ impl Life<'_> {
             }
         });
     }
+}
+
+fn pause_after(failure: &Failure) {
+    let pause = match failure {
+        Failure::Unknown => Duration::from_millis(100),
+        Failure::Abort { .. } => Duration::from_millis(50),
+        _ => return,
+    };
+    std::thread::sleep(pause);
 }
 
 fn record<'m>(message: &'m BorrowedMessage<'_>) -> Record<'m> {
