@@ -22,18 +22,26 @@ pub fn cache() -> PathBuf {
         .unwrap_or_else(|| env::temp_dir().join("tickgate-cache"))
 }
 
+/// Whether the cache has the jars of the pinned Kafka.
+pub fn has_kafka() -> bool {
+    kafka_folder().is_dir()
+}
+
 /// The folder with the jars of the pinned Kafka; fetches them when the cache does not have them.
 pub fn kafka() -> Result<PathBuf, StackError> {
-    let base = cache().join("kafka");
-    let jars = base.join(format!("{:016x}", fnv1a(POM.as_bytes())));
-    if jars.is_dir() {
-        return Ok(jars);
-    }
-    let _lock = lock(&base)?;
+    let jars = kafka_folder();
     if !jars.is_dir() {
-        fetch(&base, &jars)?;
+        let base = cache().join("kafka");
+        let _lock = lock(&base)?;
+        if !jars.is_dir() {
+            fetch(&base, &jars)?;
+        }
     }
     Ok(jars)
+}
+
+fn kafka_folder() -> PathBuf {
+    cache().join("kafka").join(format!("{:016x}", fnv1a(POM.as_bytes())))
 }
 
 /// Makes `folder` and holds its lock file until the answer is dropped; waits for whoever holds it.

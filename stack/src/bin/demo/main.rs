@@ -1,0 +1,204 @@
+//! `demo`: three real brokers, a simulated feed with faults in it, two instances of the gate, a view of them
+//! that refreshes, and at the end the audit. `./demo` builds what it needs and starts it.
+//!
+//! It leaves no process behind: Ctrl-C stops everything in order, a second one at once, and a demo that
+//! dies otherwise is followed by its guards.
+
+mod house;
+mod scrape;
+mod view;
+
+use std::{
+    collections::VecDeque,
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+    process::{self, ExitCode},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use house::House;
+use tickgate_stack::jars;
+use tokio::signal::unix::{SignalKind, signal};
+use view::{Reading, View};
+
+/// Rates and quantiles are over this many seconds.
+const WINDOW_SECONDS: usize = 10;
+/// How often a line is printed without a terminal, in seconds.
+const LINE_EVERY: u64 = 5;
+/// How long the gate may take to work off what is left when the feed has stopped.
+const SETTLE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// The main job, end to end, on this machine.
+#[derive(Debug, Parser)]
+pub struct Args {
+    /// Stop after so many seconds; without, Ctrl-C does
+    #[arg(long)]
+    seconds: Option<u64>,
+    /// Trades a second
+    #[arg(long, default_value_t = 2000.0)]
+    rate: f64,
+    /// How many symbols trade
+    #[arg(long, default_value_t = 200)]
+    symbols: u32,
+    /// The part of all trades, 0 to 1, that is spoilt
+    #[arg(long, default_value_t = 0.05)]
+    bad: f64,
+    /// How many instances of the gate
+    #[arg(long, default_value_t = 2)]
+    instances: u32,
+    /// After how many seconds of silence a symbol is stale; one symbol falls silent for twice as long
+    #[arg(long, default_value_t = 10)]
+    stale_after: u64,
+    /// Keep data and logs in this folder; without, they go when all went well
+    #[arg(long)]
+    dir: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("demo: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<ExitCode> {
+    let stop = stop_on_signals()?;
+    let temporary = tempfile::Builder::new().prefix("tickgate-demo.").tempdir()?;
+    let dir = args.dir.as_deref().unwrap_or(temporary.path());
+    let shown = show(dir, args, &stop);
+    if args.dir.is_none() && !matches!(shown, Ok(ExitCode::SUCCESS)) {
+        eprintln!("demo: data and logs are kept in `{}`", temporary.keep().display());
+    }
+    shown
+}
+
+fn show(dir: &Path, args: &Args, stop: &AtomicBool) -> Result<ExitCode> {
+    if !jars::has_kafka() {
+        println!("fetching Kafka, once for this machine");
+        jars::kafka()?;
+    }
+    println!("starting three Kafka brokers");
+    let mut house = House::start(dir, args)?;
+    if stop.load(Ordering::Relaxed) {
+        return Ok(ExitCode::FAILURE);
+    }
+    println!("starting the feed, {} instances of the gate and ingest", args.instances);
+    house.open(args)?;
+    watch(&house, args, stop)?;
+
+    println!("stopping the feed");
+    house.stop("simulate")?;
+    house.stop("ingest")?;
+    settle(&house)?;
+    println!("stopping the gate");
+    house.stop("process")?;
+    println!("auditing: every record must have exactly one output");
+    let status = house.run(&["audit"])?;
+    println!("the audit ended with {status}");
+    house.close()?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// Shows a reading a second until it is time to stop.
+fn watch(house: &House, args: &Args, stop: &AtomicBool) -> Result<()> {
+    let began = Instant::now();
+    let end = args.seconds.map(Duration::from_secs);
+    let mut readings: VecDeque<Reading> = VecDeque::new();
+    let screen = io::stdout().is_terminal();
+    let mut next = Duration::ZERO;
+    while !stop.load(Ordering::Relaxed) && end.is_none_or(|end| began.elapsed() < end) {
+        let reading = house.read(began.elapsed().as_secs_f64())?;
+        readings.push_back(reading);
+        if readings.len() > WINDOW_SECONDS + 1 {
+            readings.pop_front();
+        }
+        let view = View { now: &readings[readings.len() - 1], before: &readings[0] };
+        if screen {
+            draw(&view, &house.bootstrap())?;
+        } else if next.as_secs().is_multiple_of(LINE_EVERY) && next > Duration::ZERO {
+            println!("{}", view.line());
+        }
+        next += Duration::from_secs(1);
+        while !stop.load(Ordering::Relaxed) && began.elapsed() < next {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    Ok(())
+}
+
+fn draw(view: &View<'_>, bootstrap: &str) -> Result<()> {
+    // Each line clears what was behind it, the last what was below: no flicker, unlike clearing first.
+    let head =
+        format!("tickgate, {:.0} s; brokers {bootstrap}; Ctrl-C stops and audits\n\n", view.now.seconds);
+    let text = (head + &view.screen()).replace('\n', "\x1b[K\r\n");
+    let start = if view.now.seconds < 1.0 { "\x1b[2J\x1b[H" } else { "\x1b[H" };
+    let mut out = io::stdout().lock();
+    write!(out, "{start}{text}\x1b[J").and_then(|()| out.flush()).context("cannot write to the terminal")
+}
+
+/// Waits until the gate has nothing left to do: no lag, and no more records in three readings.
+fn settle(house: &House) -> Result<()> {
+    println!("waiting for the gate to work off what is left");
+    let began = Instant::now();
+    let (mut last, mut same) = (-1.0, 0);
+    while same < 3 && began.elapsed() < SETTLE_TIMEOUT {
+        thread::sleep(Duration::from_millis(500));
+        let reading = house.read(0.0)?;
+        let records = view::records(&reading);
+        let idle = reading.gate.sum("tickgate_lag_records") <= 0.0;
+        #[allow(clippy::float_cmp)] // the same counter, read twice
+        let unchanged = records == last;
+        same = if idle && unchanged { same + 1 } else { 0 };
+        last = records;
+    }
+    if same < 3 {
+        println!(
+            "the gate still had work after {} s; the audit judges what it committed",
+            SETTLE_TIMEOUT.as_secs()
+        );
+    }
+    Ok(())
+}
+
+/// Raised by Ctrl-C, SIGTERM or a closed terminal; the second one ends this process, and the guards do the
+/// rest.
+fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let raised = stop.clone();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut interrupt, mut terminate, mut hangup) = runtime.block_on(async {
+        io::Result::Ok((
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+        ))
+    })?;
+    thread::spawn(move || {
+        runtime.block_on(async move {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                    _ = hangup.recv() => {}
+                }
+                if raised.swap(true, Ordering::Relaxed) {
+                    eprintln!("demo: stopped at once");
+                    process::exit(130);
+                }
+            }
+        });
+    });
+    Ok(stop)
+}
