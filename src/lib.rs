@@ -5,12 +5,14 @@
 //! - [`core`]: the gate's decisions, pure: no IO, clock, chance or async. Sees `model` only.
 //! - [`journal`]: where topics live (Kafka).
 //! - [`finnhub`]: the feed: its messages, its websocket, and a simulator that speaks its wire format.
+//! - [`audit`]: the pure proof that every input has exactly one output.
 //! - [`config`]: settings, one struct per concern.
 //! - [`telemetry`]: the table of metrics, logs, the health endpoints.
 //! - [`roles`]: one function per role of the binary; the only room that sees core and effects together.
 //!
 //! The durable store is a crate of its own, `tickgate-state`.
 
+pub mod audit;
 pub mod config;
 pub mod core;
 pub mod finnhub;

@@ -3,6 +3,7 @@
 //! Roles are plain functions that run on the main thread, inside a tokio runtime: one that is async blocks
 //! on `tokio::runtime::Handle::current()`.
 
+pub mod audit;
 pub mod config;
 mod exit;
 pub mod ingest;
@@ -18,6 +19,8 @@ use crate::config::Config;
 /// What the binary is to be in this run.
 #[derive(Debug, clap::Subcommand)]
 pub enum Role {
+    /// Proves that every input has exactly one output, rightly routed
+    Audit(audit::Args),
     /// Says what settings are in force and where each value came from
     Config(config::Args),
     /// The gate: checks every record of staging, exactly once
@@ -33,6 +36,7 @@ impl Role {
     /// the others leave signals to their default, which ends them.
     pub fn run(self, config: &Config) -> Result<Exit, Failure> {
         match self {
+            Self::Audit(args) => audit::run(&args, config),
             Self::Config(args) => config::run(&args, config),
             Self::Process(args) => process::run(&args, config),
             Self::Ingest(args) => ingest::run(&args, config),
