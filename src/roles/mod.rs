@@ -10,6 +10,7 @@ pub mod ingest;
 pub mod process;
 mod shutdown;
 pub mod simulate;
+pub mod state;
 
 pub use exit::{Exit, Failure};
 pub use shutdown::Shutdown;
@@ -25,6 +26,8 @@ pub enum Role {
     Config(config::Args),
     /// The gate: checks every record of staging, exactly once
     Process(process::Args),
+    /// Looks after the state that the gate keeps
+    State(state::Args),
     /// Brings the feed into staging
     Ingest(ingest::Args),
     /// Stands in for the feed, with faults on demand
@@ -39,6 +42,7 @@ impl Role {
             Self::Audit(args) => audit::run(&args, config),
             Self::Config(args) => config::run(&args, config),
             Self::Process(args) => process::run(&args, config),
+            Self::State(args) => state::run(&args, config),
             Self::Ingest(args) => ingest::run(&args, config),
             Self::Simulate(args) => simulate::run(*args, config),
         }

@@ -15,6 +15,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{Offset as RdOffset, TopicPartitionList};
 
 use super::client::Logged;
+use super::membership::Metadata;
 use super::{REQUEST_TIMEOUT, TopicEnds};
 use crate::model::{Claim, Offset, Partition};
 
@@ -121,6 +122,17 @@ impl Owners {
         of: &[Partition],
     ) -> Result<BTreeMap<Partition, Offset>, KafkaError> {
         times(&self.committed, topic, of, RdOffset::End)
+    }
+
+    /// How many members the group has.
+    pub fn members(&self, group: &str) -> Result<usize, KafkaError> {
+        let groups = self.committed.fetch_group_list(Some(group), REQUEST_TIMEOUT)?;
+        Ok(groups.groups().iter().filter(|of| of.name() == group).map(|of| of.members().len()).sum())
+    }
+
+    /// For commits of a group without members.
+    pub fn metadata(&self) -> Option<Metadata> {
+        self.committed.group_metadata().map(Metadata)
     }
 
     /// Ends whatever transaction this id has open, and every producer that uses it.
