@@ -16,6 +16,8 @@ pub mod rules;
 pub mod settings;
 mod takeover;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub use effect::{Effect, Output, Stop};
 pub use input::{Generation, Input, Now};

@@ -1,0 +1,450 @@
+//! The core by hand: each test feeds inputs and reads effects, without any journal.
+
+use std::sync::Arc;
+
+use super::effect::{Effect, Notice, Output, Refusal, Stop};
+use super::input::{End, Failure, Generation, Input, Now, Owner, Restored};
+use super::record::Record;
+use super::rules::RuleSettings;
+use super::{Processor, Settings, Wake};
+use crate::model::{CheckpointRow, Claim, Kind, Offset, SymbolRow, WallTime};
+
+const GENERATION: Generation = Generation(1);
+
+fn settings() -> Settings {
+    Settings {
+        staging: "staging".to_owned(),
+        commit_interval_ms: 100,
+        round_max_records: 1000,
+        error_after_ms: 1_000,
+        grace_ms: 50,
+        hot_symbols: 100,
+        accept_loss: false,
+        rules: RuleSettings { future_skew_ms: i64::MAX / 2, ..RuleSettings::default() },
+        fingerprint: 7,
+    }
+}
+
+fn at(ms: i64) -> Now {
+    Now { wall: WallTime(ms), monotonic_ms: ms }
+}
+
+fn checkpoint(next_offset: Offset) -> CheckpointRow {
+    CheckpointRow { next_offset, epoch: 0, fingerprint: 7, input_time: Some(5) }
+}
+
+fn restored(checkpoint: Option<CheckpointRow>) -> Restored {
+    Restored {
+        partition: 0,
+        position: 10,
+        checkpoint,
+        rows: Vec::new(),
+        log_start: 0,
+        log_end: 100,
+        time_below_checkpoint: None,
+    }
+}
+
+/// A core that has been assigned partition 0 and has got as far as `Restore`.
+fn taking_over(
+    settings: Settings,
+    committed: Option<Offset>,
+    claim: Option<Claim>,
+) -> (Processor, Vec<Effect>) {
+    let mut core = Processor::new(settings, "me".to_owned(), at(0));
+    let mut seen = Vec::new();
+    core.handle(Input::Assigned { partitions: vec![0], generation: GENERATION }, at(0));
+    while let Some(effect) = core.poll_effect() {
+        seen.push(effect.clone());
+        let answer = match effect {
+            Effect::ReadOwners(_) => Input::Owners(vec![Owner { partition: 0, claim: claim.clone() }]),
+            Effect::AwaitStable(_) => Input::Stable(vec![(0, committed)]),
+            Effect::ReadTargets(_) => Input::Targets(vec![(0, 10)]),
+            Effect::Restore(_) => break,
+            _ => Input::Done,
+        };
+        core.handle(answer, at(0));
+    }
+    (core, seen)
+}
+
+/// Answers everything with success until the core is idle; positions grow by 10.
+fn settle(core: &mut Processor, now: Now) -> Vec<Effect> {
+    let mut seen = Vec::new();
+    let mut position = 10;
+    while let Some(effect) = core.poll_effect() {
+        seen.push(effect.clone());
+        let answer = match effect {
+            Effect::Notice(_) | Effect::Rejoin(_) | Effect::Stop(_) => continue,
+            Effect::Commit => {
+                position += 10;
+                Input::Committed(vec![(0, position + now.monotonic_ms)])
+            }
+            Effect::Lookup(names) => Input::LookedUp(vec![None; names.len()]),
+            Effect::LookAtEnds(of) => Input::Ends(
+                of.iter()
+                    .map(|(partition, committed)| End {
+                        partition: *partition,
+                        last_stable: *committed,
+                        high_watermark: *committed,
+                        readable: false,
+                        looked_at: now.wall,
+                    })
+                    .collect(),
+            ),
+            _ => Input::Done,
+        };
+        core.handle(answer, now);
+    }
+    seen
+}
+
+/// A core that owns partition 0 and reads at offset 5.
+fn running() -> Processor {
+    let (mut core, _) = taking_over(settings(), Some(5), None);
+    core.handle(Input::Restored(vec![restored(Some(checkpoint(5)))]), at(0));
+    settle(&mut core, at(0));
+    core
+}
+
+fn quote(ms: i64) -> String {
+    let time = crate::model::EventTime(ms);
+    format!(r#"{{"symbol":"A","last_price":1.5,"volume":1,"timestamp":"{time}"}}"#)
+}
+
+fn arrive(core: &mut Processor, offset: Offset, event_ms: i64, now: Now) {
+    let value = quote(event_ms);
+    let record = Record {
+        partition: 0,
+        offset,
+        kafka_time: Some(now.wall.0),
+        key: Some(b"A"),
+        value: Some(value.as_bytes()),
+    };
+    core.handle(Input::Arrivals { records: &[record], generation: GENERATION }, now);
+}
+
+fn names(effects: &[Effect]) -> Vec<&'static str> {
+    effects
+        .iter()
+        .map(|effect| match effect {
+            Effect::ReadOwners(_) => "read owners",
+            Effect::Fence(_) => "fence",
+            Effect::AwaitStable(_) => "await stable",
+            Effect::Claim(_) => "claim",
+            Effect::ReadTargets(_) => "read targets",
+            Effect::Restore(_) => "restore",
+            Effect::Resume(_) => "resume",
+            Effect::Begin => "begin",
+            Effect::Send(_) => "send",
+            Effect::Log(_) => "log",
+            Effect::SendOffsets { .. } => "send offsets",
+            Effect::Commit => "commit",
+            Effect::Abort => "abort",
+            Effect::Rewind(_) => "rewind",
+            Effect::Apply(_) => "apply",
+            Effect::Release(_) => "release",
+            Effect::Lookup(_) => "look up",
+            Effect::LookAtEnds(_) => "look at ends",
+            Effect::Notice(_) => "notice",
+            Effect::Rejoin(_) => "rejoin",
+            Effect::Stop(_) => "stop",
+        })
+        .collect()
+}
+
+fn events(effects: &[Effect]) -> Vec<Kind> {
+    let outputs = effects.iter().filter_map(|effect| match effect {
+        Effect::Send(outputs) => Some(outputs),
+        _ => None,
+    });
+    outputs
+        .flatten()
+        .filter_map(|output| match output {
+            Output::Event { kind, .. } => Some(*kind),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_takeover_fences_the_dead_before_it_claims_and_claims_before_it_takes_the_target() {
+    let dead = Claim { transactional_id: "other".to_owned(), released: false };
+    let (_, seen) = taking_over(settings(), Some(5), Some(dead));
+    assert_eq!(names(&seen), ["read owners", "fence", "await stable", "claim", "read targets", "restore"]);
+}
+
+#[test]
+fn neither_an_owner_that_gave_up_nor_the_own_id_is_fenced() {
+    for claim in [
+        Claim { transactional_id: "other".to_owned(), released: true },
+        Claim { transactional_id: "me".to_owned(), released: false },
+    ] {
+        let (_, seen) = taking_over(settings(), Some(5), Some(claim));
+        assert!(!names(&seen).contains(&"fence"), "{seen:?}");
+    }
+}
+
+#[test]
+fn state_and_input_must_agree() {
+    let below = |mut part: Restored, time| {
+        part.time_below_checkpoint = Some(time);
+        part
+    };
+    let starting_at = |mut part: Restored, log_start| {
+        part.log_start = log_start;
+        part
+    };
+    let same = restored(Some(checkpoint(5)));
+    let differs = Refusal::CheckpointDiffers { partition: 0, committed: 4, checkpoint: Some(5) };
+    let none = Refusal::CheckpointDiffers { partition: 0, committed: 4, checkpoint: None };
+    let beyond = Refusal::BeyondEnd { partition: 0, offset: 101, log_end: 100 };
+    let before = Refusal::BeforeStart { partition: 0, offset: 5, log_start: 8 };
+    let recreated = Refusal::Recreated { partition: 0, offset: 5, found: 6, expected: 5 };
+    for (committed, part, refusal) in [
+        (Some(4), same.clone(), differs),
+        (Some(4), restored(None), none),
+        (Some(101), restored(Some(checkpoint(101))), beyond.clone()),
+        (None, restored(Some(checkpoint(101))), beyond),
+        (Some(5), starting_at(same.clone(), 8), before),
+        (None, below(same, 6), recreated),
+    ] {
+        let (mut core, _) = taking_over(settings(), committed, None);
+        core.handle(Input::Restored(vec![part]), at(0));
+        let seen = settle(&mut core, at(0));
+        let [Effect::Stop(Stop::Refused(found))] = seen.as_slice() else { panic!("{refusal:?}: {seen:?}") };
+        assert_eq!(*found, refusal);
+    }
+}
+
+#[test]
+fn without_a_committed_offset_the_checkpoint_stands_in_and_is_committed_before_reading() {
+    let (mut core, _) = taking_over(settings(), None, None);
+    core.handle(Input::Restored(vec![restored(Some(checkpoint(5)))]), at(0));
+    let seen = settle(&mut core, at(0));
+    assert_eq!(names(&seen), ["notice", "begin", "log", "send offsets", "commit", "apply", "resume"]);
+    assert!(matches!(seen.last(), Some(Effect::Resume(offsets)) if *offsets == [(0, 5)]));
+}
+
+#[test]
+fn accepted_loss_goes_on_at_the_logs_start_and_says_what_is_gone() {
+    let (mut core, _) = taking_over(Settings { accept_loss: true, ..settings() }, Some(5), None);
+    let mut part = restored(Some(checkpoint(5)));
+    part.log_start = 8;
+    core.handle(Input::Restored(vec![part]), at(0));
+    let seen = settle(&mut core, at(0));
+    assert!(matches!(seen.first(), Some(Effect::Notice(Notice::Lost { from: 5, to: 8, .. }))), "{seen:?}");
+    assert!(matches!(seen.last(), Some(Effect::Resume(offsets)) if *offsets == [(0, 8)]), "{seen:?}");
+}
+
+#[test]
+fn a_round_commits_before_it_applies() {
+    let mut core = running();
+    arrive(&mut core, 5, 10_000, at(10));
+    assert_eq!(names(&settle(&mut core, at(10))), ["look up", "begin", "send"]);
+    assert!(matches!(core.poll_timeout(at(10)), Some((_, Wake::Commit))));
+    core.handle(Input::Tick { generation: GENERATION }, at(110));
+    assert_eq!(names(&settle(&mut core, at(110))), ["log", "send offsets", "commit", "apply"]);
+    assert_eq!(core.progress().tasks[0].1, 6);
+}
+
+#[test]
+fn an_abort_drops_the_overlay_and_reads_again() {
+    let mut core = running();
+    arrive(&mut core, 5, 10_000, at(10));
+    settle(&mut core, at(10));
+    core.handle(Input::Tick { generation: GENERATION }, at(110));
+    assert!(matches!(core.poll_effect(), Some(Effect::Log(_))));
+    core.handle(Input::Failed(Failure::Abort { reason: "broken".to_owned() }), at(110));
+    let seen = settle(&mut core, at(110));
+    assert_eq!(names(&seen), ["notice", "abort", "rewind"]);
+    assert!(matches!(seen.last(), Some(Effect::Rewind(offsets)) if *offsets == [(0, 5)]));
+    // The aborted event time is forgotten: an earlier one is no late one.
+    arrive(&mut core, 5, 9_000, at(120));
+    settle(&mut core, at(120));
+    core.handle(Input::Tick { generation: GENERATION }, at(300));
+    let seen = settle(&mut core, at(300));
+    let Some(Effect::Log(writes)) = seen.first() else { panic!("{seen:?}") };
+    assert_eq!(writes[0].rows[0].1.as_ref().and_then(|row| row.last_seen), Some(9_000));
+}
+
+#[test]
+fn an_unknown_outcome_is_asked_again() {
+    let mut core = running();
+    arrive(&mut core, 5, 10_000, at(10));
+    settle(&mut core, at(10));
+    core.handle(Input::Tick { generation: GENERATION }, at(110));
+    for _ in 0..2 {
+        core.poll_effect();
+        core.handle(Input::Done, at(110));
+    }
+    assert!(matches!(core.poll_effect(), Some(Effect::Commit)));
+    core.handle(Input::Failed(Failure::Unknown), at(110));
+    assert!(matches!(core.poll_effect(), Some(Effect::Commit)));
+    core.handle(Input::Committed(vec![(0, 50)]), at(110));
+    assert_eq!(names(&settle(&mut core, at(110))), ["apply"]);
+}
+
+#[test]
+fn fenced_means_neither_apply_nor_abort() {
+    let mut core = running();
+    arrive(&mut core, 5, 10_000, at(10));
+    settle(&mut core, at(10));
+    core.handle(Input::Tick { generation: GENERATION }, at(110));
+    core.poll_effect();
+    core.handle(Input::Failed(Failure::Fenced { reason: "fenced".to_owned() }), at(110));
+    assert_eq!(names(&settle(&mut core, at(110))), ["rejoin"]);
+}
+
+#[test]
+fn a_revocation_marks_finishes_and_only_then_releases() {
+    let mut core = running();
+    arrive(&mut core, 5, 10_000, at(10));
+    settle(&mut core, at(10));
+    core.handle(Input::Revoked { partitions: vec![0] }, at(20));
+    let seen = settle(&mut core, at(20));
+    assert_eq!(names(&seen), ["log", "send offsets", "commit", "apply", "release"]);
+    assert!(matches!(&seen[1], Effect::SendOffsets { offsets, .. } if *offsets == [(0, 6, true)]));
+}
+
+#[test]
+fn an_idle_partition_is_marked_when_it_is_given_up() {
+    let mut core = running();
+    core.handle(Input::Shutdown { generation: GENERATION }, at(20));
+    let seen = settle(&mut core, at(20));
+    assert_eq!(names(&seen), ["begin", "log", "send offsets", "commit", "apply", "release", "stop"]);
+    assert!(matches!(&seen[2], Effect::SendOffsets { offsets, .. } if *offsets == [(0, 5, true)]));
+}
+
+#[test]
+fn a_batch_from_another_membership_aborts_the_round() {
+    let mut core = running();
+    arrive(&mut core, 5, 10_000, at(10));
+    settle(&mut core, at(10));
+    core.handle(Input::Arrivals { records: &[], generation: Generation(2) }, at(20));
+    assert_eq!(names(&settle(&mut core, at(20))), ["notice", "abort", "rewind"]);
+}
+
+#[test]
+fn a_refused_output_is_replaced_and_does_not_count() {
+    let mut core = running();
+    arrive(&mut core, 5, 10_000, at(10));
+    settle(&mut core, at(10));
+    core.handle(Input::Tick { generation: GENERATION }, at(110));
+    core.poll_effect();
+    let refused = Failure::Unsendable { partition: 0, offset: 5, reason: "too large".to_owned() };
+    core.handle(Input::Failed(refused), at(110));
+    assert_eq!(names(&settle(&mut core, at(110))), ["notice", "abort", "rewind"]);
+    arrive(&mut core, 5, 10_000, at(120));
+    let seen = settle(&mut core, at(120));
+    assert!(
+        matches!(&seen[1], Effect::Send(outputs) if matches!(outputs[0], Output::Unsendable { .. })),
+        "{seen:?}"
+    );
+    core.handle(Input::Tick { generation: GENERATION }, at(300));
+    let seen = settle(&mut core, at(300));
+    assert!(matches!(&seen[0], Effect::Log(writes) if writes[0].rows.is_empty()));
+}
+
+/// Feeds the event times one by one, a round each, and answers the events of each.
+fn silences(event_times: &[i64]) -> Vec<Vec<Kind>> {
+    let mut core = running();
+    let mut found = Vec::new();
+    for (index, event_ms) in event_times.iter().enumerate() {
+        let index = i64::try_from(index).unwrap();
+        let now = at(1 + index * 200);
+        arrive(&mut core, 5 + index, *event_ms, now);
+        found.push(events(&settle(&mut core, now)));
+        core.handle(Input::Tick { generation: GENERATION }, at(now.wall.0 + 150));
+        settle(&mut core, at(now.wall.0 + 150));
+    }
+    found
+}
+
+#[test]
+fn the_next_record_tells_a_silence_longer_than_the_threshold() {
+    let both = vec![Kind::Stale, Kind::Recovered];
+    let far = 1_000_000;
+    assert_eq!(silences(&[far, far + 1_000]), [vec![], vec![]]);
+    assert_eq!(silences(&[far, far + 1_001]), [vec![], both.clone()]);
+    // A late record moves nothing; an equal time isn't late.
+    assert_eq!(silences(&[far, far - 5_000, far + 900, far + 900]), [vec![], vec![], vec![], vec![]]);
+    assert_eq!(silences(&[far, far + 2_000, far + 4_000]), [vec![], both.clone(), both]);
+}
+
+#[test]
+fn the_clock_tells_a_silence_once_and_the_next_record_ends_it() {
+    let mut core = running();
+    arrive(&mut core, 5, 10_000, at(10_000));
+    settle(&mut core, at(10_000));
+    core.handle(Input::Tick { generation: GENERATION }, at(10_100));
+    settle(&mut core, at(10_100));
+    let (wait, wake) = core.poll_timeout(at(10_100)).unwrap();
+    assert_eq!(
+        (wait.as_millis(), wake),
+        (951, Wake::Look),
+        "last seen 10.0, threshold 1.0, grace 0.05, and 1 ms"
+    );
+    core.handle(Input::Tick { generation: GENERATION }, at(11_051));
+    let seen = settle(&mut core, at(11_051));
+    assert_eq!(names(&seen), ["look at ends", "begin", "send", "log", "send offsets", "commit", "apply"]);
+    assert_eq!(events(&seen), [Kind::Stale]);
+    assert_eq!(core.poll_timeout(at(20_000)), None);
+    assert_eq!(core.progress().stale_symbols, 1);
+    arrive(&mut core, 6, 20_000, at(20_000));
+    assert_eq!(events(&settle(&mut core, at(20_000))), [Kind::Recovered]);
+}
+
+#[test]
+fn a_backlog_or_an_open_transaction_upstream_makes_no_silence() {
+    for (last_stable, high_watermark, readable) in [(5, 7, false), (7, 7, true)] {
+        let mut core = running();
+        let row = SymbolRow { last_seen: Some(1), ..SymbolRow::default() };
+        core.deadlines.insert(1_002, 0, Arc::from("A"));
+        let task = core.tasks.get_mut(&0).unwrap();
+        let slot = task.slot_id("A");
+        task.learn(slot, Some(row));
+        core.handle(Input::Tick { generation: GENERATION }, at(50_000));
+        assert!(matches!(core.poll_effect(), Some(Effect::LookAtEnds(_))));
+        let end = End { partition: 0, last_stable, high_watermark, readable, looked_at: WallTime(50_000) };
+        core.handle(Input::Ends(vec![end]), at(50_000));
+        assert_eq!(names(&settle(&mut core, at(50_000))), [""; 0]);
+        assert!(
+            matches!(core.poll_timeout(at(50_000)), Some((wait, Wake::Look)) if wait.as_millis() == 1_000)
+        );
+    }
+}
+
+#[test]
+fn a_leap_of_the_wall_clock_holds_notices_until_two_looks_agree() {
+    let mut core = running();
+    arrive(&mut core, 5, 10, at(10));
+    settle(&mut core, at(10));
+    core.handle(Input::Tick { generation: GENERATION }, at(200));
+    settle(&mut core, at(200));
+    let leapt = |ms: i64| Now { wall: WallTime(ms + 3_600_000), monotonic_ms: ms };
+    core.handle(Input::Tick { generation: GENERATION }, leapt(300));
+    let seen = settle(&mut core, leapt(300));
+    assert_eq!(names(&seen), ["look at ends", "notice"]);
+    core.handle(Input::Tick { generation: GENERATION }, leapt(1_400));
+    assert_eq!(events(&settle(&mut core, leapt(1_400))), [Kind::Stale]);
+}
+
+#[test]
+fn delivery_that_was_only_late_says_so() {
+    let mut core = running();
+    arrive(&mut core, 5, 10_000, at(10_000));
+    settle(&mut core, at(10_000));
+    core.handle(Input::Tick { generation: GENERATION }, at(10_100));
+    settle(&mut core, at(10_100));
+    core.handle(Input::Tick { generation: GENERATION }, at(11_051));
+    settle(&mut core, at(11_051));
+    arrive(&mut core, 6, 10_500, at(12_000));
+    let seen = settle(&mut core, at(12_000));
+    assert_eq!(events(&seen), [Kind::Recovered]);
+    let Some(Effect::Send(outputs)) = seen.iter().find(|effect| matches!(effect, Effect::Send(_))) else {
+        panic!()
+    };
+    let Output::Event { value, .. } = &outputs[0] else { panic!("{outputs:?}") };
+    assert!(String::from_utf8_lossy(value).contains(r#""late_delivery":true"#));
+}
