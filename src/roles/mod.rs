@@ -11,6 +11,7 @@ pub mod process;
 mod shutdown;
 pub mod simulate;
 pub mod state;
+pub mod topics;
 
 pub use exit::{Exit, Failure};
 pub use shutdown::Shutdown;
@@ -32,6 +33,8 @@ pub enum Role {
     Ingest(ingest::Args),
     /// Stands in for the feed, with faults on demand
     Simulate(Box<simulate::Args>),
+    /// Creates, changes or describes the topics
+    Topics(topics::Args),
 }
 
 impl Role {
@@ -45,6 +48,7 @@ impl Role {
             Self::State(args) => state::run(&args, config),
             Self::Ingest(args) => ingest::run(&args, config),
             Self::Simulate(args) => simulate::run(*args, config),
+            Self::Topics(args) => topics::run(&args, config),
         }
     }
 }

@@ -50,13 +50,13 @@ pub struct GateMetrics {
     pub last_commit_timestamp: Gauge,
     /// Partitions of staging that this instance owns.
     pub partitions_assigned: IntGauge,
-    /// Changelog rows read to bring the store up to date.
+    /// Changelog rows read to restore.
     pub restored_rows: IntCounter,
     /// Seconds from a partition's assignment until its state was up to date.
     pub restore_duration: Histogram,
-    /// Dead owners' transactional ids that this instance fenced.
+    /// Dead owners' transactional ids fenced.
     pub fenced: IntCounter,
-    /// Rebalances of the group that this instance took part in.
+    /// Rebalances of the group seen here.
     pub rebalances: IntCounter,
     /// Symbols that are silent now, by level.
     pub stale_symbols: IntGaugeVec,
@@ -157,49 +157,36 @@ impl Metrics {
                 "Rounds, by outcome: committed, aborted, fenced, unknown.",
                 &["outcome"],
             ),
-            round_duration: self.histogram(
+            round_duration: self.seconds(
                 "tickgate_round_duration_seconds",
                 "Seconds from a round's first record to its commit.",
-                &SECONDS,
             ),
             round_records: self.histogram(
                 "tickgate_round_records",
                 "Records in a committed round.",
                 &[0.0, 1.0, 10.0, 100.0, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6],
             ),
-            append_to_commit: self.histogram(
+            append_to_commit: self.seconds(
                 "tickgate_append_to_commit_seconds",
                 "Seconds from a record's Kafka time to the commit of its round.",
-                &SECONDS,
             ),
-            event_to_commit: self.histogram(
+            event_to_commit: self.seconds(
                 "tickgate_event_to_commit_seconds",
                 "Seconds from a record's event time to the commit of its round.",
-                &SECONDS,
             ),
-            last_commit_timestamp: self.add(plain(Gauge::with_opts(Opts::new(
+            last_commit_timestamp: self.moment(
                 "tickgate_last_commit_timestamp_seconds",
                 "When a round was last committed, in seconds since 1970.",
-            )))),
+            ),
             partitions_assigned: self
                 .gauge("tickgate_partitions_assigned", "Partitions of staging that this instance owns."),
-            restored_rows: self.counter(
-                "tickgate_restored_rows_total",
-                "Changelog rows read to bring the store up to date.",
-            ),
-            restore_duration: self.histogram(
+            restored_rows: self.counter("tickgate_restored_rows_total", "Changelog rows read to restore."),
+            restore_duration: self.seconds(
                 "tickgate_restore_seconds",
                 "Seconds from a partition's assignment until its state was up to date.",
-                &SECONDS,
             ),
-            fenced: self.counter(
-                "tickgate_fenced_total",
-                "Dead owners' transactional ids that this instance fenced.",
-            ),
-            rebalances: self.counter(
-                "tickgate_rebalances_total",
-                "Rebalances of the group that this instance took part in.",
-            ),
+            fenced: self.counter("tickgate_fenced_total", "Dead owners' transactional ids fenced."),
+            rebalances: self.counter("tickgate_rebalances_total", "Rebalances of the group seen here."),
             stale_symbols: self.gauges(
                 "tickgate_stale_symbols",
                 "Symbols that are silent now, by level.",
@@ -207,18 +194,7 @@ impl Metrics {
             ),
             symbols: self.gauge("tickgate_symbols", "Symbols that are watched."),
             store_size: self.gauge("tickgate_store_bytes", "Size of the store on disk."),
-            lag: Lag {
-                sum: self.gauge(
-                    "tickgate_lag_records",
-                    "Records of staging that are not yet committed by the group, over all partitions owned.",
-                ),
-                by_partition: self.gauges(
-                    "tickgate_partition_lag_records",
-                    "Records of staging that are not yet committed by the group, by partition.",
-                    &["partition"],
-                ),
-                known: Arc::default(),
-            },
+            lag: self.lag(),
         }
     }
 
@@ -287,6 +263,21 @@ impl Metrics {
         String::from_utf8_lossy(&text).into_owned()
     }
 
+    fn lag(&self) -> Lag {
+        Lag {
+            sum: self.gauge(
+                "tickgate_lag_records",
+                "Records of staging that are not yet committed by the group, over all partitions owned.",
+            ),
+            by_partition: self.gauges(
+                "tickgate_partition_lag_records",
+                "Records of staging that are not yet committed by the group, by partition.",
+                &["partition"],
+            ),
+            known: Arc::default(),
+        }
+    }
+
     fn counter(&self, name: &str, help: &str) -> IntCounter {
         self.add(plain(IntCounter::new(name, help)))
     }
@@ -301,6 +292,14 @@ impl Metrics {
 
     fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
         self.add(plain(IntGaugeVec::new(Opts::new(name, help), labels)))
+    }
+
+    fn moment(&self, name: &str, help: &str) -> Gauge {
+        self.add(plain(Gauge::with_opts(Opts::new(name, help))))
+    }
+
+    fn seconds(&self, name: &str, help: &str) -> Histogram {
+        self.histogram(name, help, &SECONDS)
     }
 
     fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {

@@ -10,6 +10,7 @@ pub mod client;
 pub mod membership;
 pub mod owners;
 pub mod producer;
+pub mod topics;
 
 /// Bound on one request.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);

@@ -1,0 +1,87 @@
+//! The brokers that tests share, and the binary run against them.
+
+use std::{
+    process::{Command, Output},
+    sync::OnceLock,
+};
+
+use tickgate_stack::Stack;
+
+/// Three brokers, up. They are never dropped: the stack's guard ends them, and removes their folder, when
+/// this process ends, however it ends.
+pub fn cluster() -> &'static Stack {
+    static CLUSTER: OnceLock<Stack> = OnceLock::new();
+    CLUSTER.get_or_init(|| Stack::builder().brokers(3).start().expect("three brokers start"))
+}
+
+/// The settings of one test, as environment variables.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    variables: Vec<(String, String)>,
+    test: String,
+}
+
+impl Settings {
+    /// Topics and a group that carry the test's name, on the shared brokers.
+    pub fn of(test: &str) -> Self {
+        let settings = Self { variables: Vec::new(), test: test.to_owned() };
+        ["staging", "stock_data", "bad_data"]
+            .into_iter()
+            .fold(settings.with("KAFKA__BROKERS", &cluster().bootstrap()), |settings, topic| {
+                let variable = format!("TOPICS__{}", topic.to_uppercase());
+                let name = settings.topic(topic);
+                settings.with(&variable, &name)
+            })
+            .with("PROCESS__GROUP", test)
+    }
+
+    /// The same with `TICKGATE_<name>` set.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        let name = format!("TICKGATE_{name}");
+        self.variables.retain(|(known, _)| *known != name);
+        self.variables.push((name, value.to_owned()));
+        self
+    }
+
+    /// This test's name of a topic.
+    pub fn topic(&self, topic: &str) -> String {
+        format!("{}.{topic}", self.test)
+    }
+
+    /// The binary with these settings and no other variable of ours.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tickgate"));
+        let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TICKGATE_"));
+        for (name, _) in ours {
+            command.env_remove(name);
+        }
+        command.args(arguments).envs(self.variables.iter().cloned());
+        command
+    }
+
+    /// Runs the binary to its end.
+    pub fn run(&self, arguments: &[&str]) -> Run {
+        let Output { status, stdout, stderr } = self.command(arguments).output().expect("the binary starts");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the binary writes UTF-8");
+        Run { code: status.code(), out: text(stdout), err: text(stderr) }
+    }
+}
+
+/// How a run of the binary ended.
+#[derive(Debug)]
+pub struct Run {
+    /// The exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Run {
+    /// The output of a run that has ended with `code`.
+    pub fn ended(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{}\n{}", self.out, self.err);
+        self
+    }
+}

@@ -1,0 +1,9 @@
+//! Tests against real Kafka: three brokers, started once for all of them, on this machine.
+//!
+//! Each test has its own topics and its own group, so they run side by side. Faults in brokers need a
+//! stack of their own.
+
+#![allow(clippy::unwrap_used)] // in a test, a panic is the report
+
+mod cluster;
+mod topics;
