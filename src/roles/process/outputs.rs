@@ -7,7 +7,7 @@ use super::worker::Life;
 use crate::core::Output;
 use crate::core::input::Failure;
 use crate::journal::kafka::producer::Outgoing;
-use crate::model::{Kind, Source, headers};
+use crate::model::{Kind, Partition, Source, headers};
 
 impl Life<'_> {
     pub(super) fn send_outputs(&mut self, outputs: &[Output]) -> Result<(), Failure> {
@@ -18,18 +18,7 @@ impl Life<'_> {
         let topics = &self.shared.config.topics;
         let (at, epoch) = match output {
             Output::Event { partition, kind, symbol, value } => {
-                self.tally.event(*kind);
-                let outgoing = Outgoing {
-                    topic: &topics.bad_data,
-                    partition: *partition,
-                    key: Some(symbol.as_bytes()),
-                    value: Some(value),
-                    time: None,
-                    headers: Some(add(OwnedHeaders::new(), headers::KIND, kind.name().as_bytes())),
-                    tag: NO_INPUT,
-                    marks_position: false,
-                };
-                return self.producer.send(outgoing).map_err(|trouble| self.sort(trouble));
+                return self.send_event(*partition, *kind, symbol, value);
             }
             Output::Forward { at, epoch, .. }
             | Output::Reject { at, epoch, .. }
@@ -84,6 +73,27 @@ impl Life<'_> {
             time: if matches!(output, Output::Unsendable { .. }) { None } else { kafka_time },
             headers: Some(headers),
             tag: self.sent.len(),
+            marks_position: false,
+        };
+        self.producer.send(outgoing).map_err(|trouble| self.sort(trouble))
+    }
+
+    fn send_event(
+        &mut self,
+        partition: Partition,
+        kind: Kind,
+        symbol: &str,
+        value: &[u8],
+    ) -> Result<(), Failure> {
+        self.tally.event(kind);
+        let outgoing = Outgoing {
+            topic: &self.shared.config.topics.bad_data,
+            partition,
+            key: Some(symbol.as_bytes()),
+            value: Some(value),
+            time: None,
+            headers: Some(add(OwnedHeaders::new(), headers::KIND, kind.name().as_bytes())),
+            tag: NO_INPUT,
             marks_position: false,
         };
         self.producer.send(outgoing).map_err(|trouble| self.sort(trouble))
