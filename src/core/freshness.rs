@@ -134,8 +134,8 @@ impl Deadlines {
         self.0.iter().take_while(|(at, _, _)| *at <= until).take(limit).cloned().collect()
     }
 
-    pub(super) fn forget_partition(&mut self, partition: Partition) {
-        self.0.retain(|(_, of, _)| *of != partition);
+    pub(super) fn forget(&mut self, partitions: &[Partition]) {
+        self.0.retain(|(_, of, _)| !partitions.contains(of));
     }
 
     pub(super) fn len(&self) -> usize {

@@ -195,10 +195,8 @@ impl Processor {
         match after {
             After::Resume(offsets) => self.effects.push_back(Effect::Resume(offsets)),
             After::Release(partitions) => {
-                for partition in &partitions {
-                    self.tasks.remove(partition);
-                    self.deadlines.forget_partition(*partition);
-                }
+                self.tasks.retain(|partition, _| !partitions.contains(partition));
+                self.deadlines.forget(&partitions);
                 self.effects.push_back(Effect::Release(partitions));
             }
             After::TakeOver(partitions) => self.take_over(partitions),

@@ -30,8 +30,10 @@ const BATCH_MAX: usize = 10_000;
 const POLL_MAX: Duration = Duration::from_millis(200);
 /// How often ends are asked for, for the lag.
 const LAG_EVERY: Duration = Duration::from_secs(2);
-/// Pause before a worker starts over.
+/// Pause before a worker starts over; doubled, up to 32 times as long, while it cannot even start.
 const REJOIN_PAUSE: Duration = Duration::from_millis(200);
+/// Pause after a commit that failed; doubled, up to 64 times as long, while they go on failing.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
 
 /// A worker's number and what it shares with its instance.
 pub(super) struct Worker {
@@ -56,6 +58,8 @@ pub(super) struct Life<'a> {
     /// The membership that records are read under since the last assignment, and the one before.
     metadata: Vec<(Generation, Metadata)>,
     lag_asked: Instant,
+    /// Commits that failed since one succeeded.
+    failures: u32,
     told_to_stop: bool,
 }
 
@@ -71,19 +75,22 @@ impl Worker {
 
     /// Works until it is told to stop or may not go on.
     pub(super) fn run(mut self) -> Stop {
+        let mut failures = 0;
         loop {
             match self.live() {
                 Ok(Ended::Stopped(stop)) => return stop,
                 Ok(Ended::Rejoin(reason)) => {
                     tracing::warn!(worker = self.index, reason, "the worker starts over with a new id");
+                    failures = 0;
                 }
                 Err(error) => {
                     tracing::error!(worker = self.index, error, "the worker could not start; trying again");
+                    failures += 1;
                 }
             }
             self.shared.view.update(self.index, |worker| worker.partitions.clear());
             self.shared.readiness.awaits(&self.name(), "rejoining the group");
-            if self.shared.shutdown.wait(REJOIN_PAUSE) {
+            if self.shared.shutdown.wait(REJOIN_PAUSE * 2_u32.pow(failures.min(5))) {
                 return Stop::Interrupted;
             }
         }
@@ -150,6 +157,7 @@ impl Worker {
             tally: Tally::default(),
             metadata: Vec::new(),
             lag_asked: Instant::now(),
+            failures: 0,
             told_to_stop: false,
         };
         Ok(life.run(core))
@@ -172,6 +180,7 @@ impl Life<'_> {
                 self.told_to_stop = true;
                 core.handle(Input::Shutdown { generation: self.generation() }, self.shared.now());
             } else if let Some(ended) = self.read(&mut core) {
+                self.leave(&ended);
                 return ended;
             }
         }
@@ -186,9 +195,7 @@ impl Life<'_> {
                 Effect::Stop(stop) => return Some(Ended::Stopped(stop)),
                 effect => {
                     let answer = self.perform(effect);
-                    if let Input::Failed(failure) = &answer {
-                        pause_after(failure);
-                    }
+                    self.pause_after(&answer);
                     core.handle(answer, self.shared.now());
                 }
             }
@@ -269,6 +276,19 @@ impl Life<'_> {
         }
     }
 
+    /// What fails again and again is tried less and less often.
+    fn pause_after(&mut self, answer: &Input<'_>) {
+        match answer {
+            Input::Committed(_) => self.failures = 0,
+            Input::Failed(Failure::Unknown | Failure::Abort { .. }) => {
+                let pause = PAUSE_MIN * 2_u32.pow(self.failures.min(6));
+                self.failures += 1;
+                self.shared.shutdown.wait(pause);
+            }
+            _ => {}
+        }
+    }
+
     fn tell(&self, notice: &Notice) {
         let worker = self.index;
         match notice {
@@ -338,15 +358,6 @@ impl Life<'_> {
             }
         });
     }
-}
-
-fn pause_after(failure: &Failure) {
-    let pause = match failure {
-        Failure::Unknown => Duration::from_millis(100),
-        Failure::Abort { .. } => Duration::from_millis(50),
-        _ => return,
-    };
-    std::thread::sleep(pause);
 }
 
 fn record<'m>(message: &'m BorrowedMessage<'_>) -> Record<'m> {
