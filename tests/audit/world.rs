@@ -15,7 +15,7 @@ use tickgate_state::{CheckpointRow, Reported, RowKey, SymbolRow};
 pub const START_MS: i64 = 1_795_305_600_000;
 pub const THRESHOLD_MS: i64 = 4 * 3_600_000;
 
-/// What the rows say of the settings.
+/// What the checkpoint rows say of the settings, unless told otherwise.
 pub const FINGERPRINT: u64 = 7;
 
 /// One record of any topic.
@@ -39,6 +39,8 @@ pub struct World {
     pub bad_data: Vec<Entry>,
     pub changelog: Vec<Entry>,
     pub cut: i64,
+    /// What the checkpoint rows say of the settings.
+    pub fingerprint: u64,
 }
 
 /// The state of a symbol in the fold.
@@ -98,13 +100,15 @@ impl World {
             bad_data: Vec::new(),
             changelog: Vec::new(),
             cut,
+            fingerprint: FINGERPRINT,
         };
         world.fold();
         world
     }
 
-    /// The gate's outputs for all inputs, three of them a round.
+    /// The gate's outputs for all inputs, three of them a round, in place of what is there.
     pub fn fold(&mut self) {
+        (self.stock_data, self.bad_data, self.changelog) = Default::default();
         let mut symbols: BTreeMap<String, Symbol> = BTreeMap::new();
         let staging = std::mem::take(&mut self.staging);
         for round in staging.chunks(3) {
@@ -125,7 +129,8 @@ impl World {
                 .collect();
             self.changelog.extend(rows);
             let next_offset = round.last().unwrap().offset + 1;
-            let row = CheckpointRow { next_offset, epoch: 0, fingerprint: FINGERPRINT, input_time: None };
+            let row =
+                CheckpointRow { next_offset, epoch: 0, fingerprint: self.fingerprint, input_time: None };
             self.changelog.push(row_entry(RowKey::Checkpoint, Some(row.encode())));
         }
         self.staging = staging;

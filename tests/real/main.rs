@@ -5,5 +5,6 @@
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
+mod audit;
 mod cluster;
 mod topics;

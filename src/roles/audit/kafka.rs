@@ -12,6 +12,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
     message::{BorrowedMessage, Headers as _},
+    types::RDKafkaErrorCode,
 };
 
 use super::Failure;
@@ -125,7 +126,9 @@ impl Kafka {
     ) -> Result<Vec<Option<Offset>>, Failure> {
         match committed(&self.committed, topic, partitions, self.timeout) {
             Ok(offsets) => Ok(offsets),
-            Err(error) if client::is_unreachable(&error) => Ok(vec![None; partitions.len()]),
+            Err(error) if client::is_unreachable(&error) || is_passing(&error) => {
+                Ok(vec![None; partitions.len()])
+            }
             Err(error) => Err(failed("reading the committed offsets", topic, error)),
         }
     }
@@ -272,7 +275,14 @@ fn committed(
     for partition in partitions {
         list.add_partition(topic, *partition);
     }
-    let found = consumer.committed_offsets(list, timeout)?;
+    let deadline = Instant::now() + timeout;
+    let found = loop {
+        match consumer.committed_offsets(list.clone(), timeout) {
+            // The group's coordinator is being found, or moves.
+            Err(error) if is_passing(&error) && Instant::now() < deadline => thread::sleep(LOOK_INTERVAL),
+            answer => break answer?,
+        }
+    };
     partitions
         .iter()
         .map(|partition| {
@@ -284,6 +294,20 @@ fn committed(
             })
         })
         .collect()
+}
+
+/// Whether the same question may be answered soon.
+fn is_passing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    error.rdkafka_error_code().is_some_and(|code| {
+        matches!(
+            code,
+            Code::NotCoordinator
+                | Code::CoordinatorNotAvailable
+                | Code::CoordinatorLoadInProgress
+                | Code::WaitingForCoordinator
+        )
+    })
 }
 
 fn message<'a>(record: &'a BorrowedMessage<'_>) -> Message<'a> {
@@ -298,7 +322,7 @@ fn message<'a>(record: &'a BorrowedMessage<'_>) -> Message<'a> {
 }
 
 fn failed(doing: &str, topic: &str, error: KafkaError) -> Failure {
-    let unreachable = client::is_unreachable(&error);
+    let unreachable = client::is_unreachable(&error) || is_passing(&error);
     let cause = anyhow::Error::new(error).context(format!("{doing} of `{topic}` failed"));
     if unreachable { Failure::unreachable(cause) } else { Failure::settings(cause) }
 }
