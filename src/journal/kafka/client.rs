@@ -134,7 +134,7 @@ pub fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
 /// Brings an error that belongs to no call into our log. A warning: librdkafka goes on by itself, and what
 /// it can't mend comes back from a call.
 pub fn log_error(error: &KafkaError, reason: &str) {
-    if matches!(error, KafkaError::PartitionEOF(_)) {
+    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
         return;
     }
     tracing::warn!(target: "librdkafka", "{error}: {reason}");
