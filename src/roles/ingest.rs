@@ -228,8 +228,8 @@ impl Ingest<'_> {
     }
 
     async fn append(&self, addition: Addition<'_>) -> Result<(), Fatal> {
-        let before = Instant::now();
         let mut appending = std::pin::pin!(self.appender.append(addition));
+        let mut since = Instant::now();
         // Shows what it waits for while it waits: nothing else runs then.
         let appended = loop {
             tokio::select! {
@@ -237,8 +237,10 @@ impl Ingest<'_> {
                 appended = &mut appending => break appended,
                 () = tokio::time::sleep(SHOW_EVERY) => self.show_waiting(),
             }
+            self.metrics.held_back.inc_by(since.elapsed().as_secs_f64());
+            since = Instant::now();
         };
-        self.metrics.held_back.inc_by(before.elapsed().as_secs_f64());
+        self.metrics.held_back.inc_by(since.elapsed().as_secs_f64());
         appended
     }
 

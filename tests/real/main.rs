@@ -7,4 +7,5 @@
 
 mod audit;
 mod cluster;
+mod ingest;
 mod topics;

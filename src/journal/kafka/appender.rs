@@ -129,7 +129,7 @@ impl Appender {
         }
     }
 
-    /// Whether the queue is full enough to say that Kafka is slower than the feed.
+    /// Records that are neither acknowledged nor failed yet.
     pub fn in_flight(&self) -> u64 {
         u64::try_from(self.producer.in_flight_count()).unwrap_or_default()
     }
@@ -186,6 +186,10 @@ impl Reports {
 
     fn fail(&self, topic: &str, error: &KafkaError, bytes: usize) {
         let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
+        // Dropping the producer drops these; who drops it has said so.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PurgeQueue) {
+            return;
+        }
         let now = self.started.map_or(0, |started| started.elapsed().as_millis());
         let now = u64::try_from(now).unwrap_or(u64::MAX).max(1);
         let last = self.last_failure_log_ms.load(Ordering::Relaxed);
