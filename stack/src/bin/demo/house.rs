@@ -61,8 +61,21 @@ impl House {
         Ok(house)
     }
 
-    /// Starts the feed, its way into staging, and the gate.
-    pub fn open(&mut self, args: &Args) -> Result<()> {
+    /// Starts the gate's instances.
+    pub fn start_gate(&mut self, instances: u32) -> Result<()> {
+        for instance in 1..=instances {
+            let name = format!("process-{instance}");
+            let mut process = self.command(&["process"], &[]);
+            process
+                .env("TICKGATE_PROCESS__STATE_DIR", self.dir.join(&name).join("state"))
+                .env("TICKGATE_PROCESS__HTTP", "127.0.0.1:0");
+            self.add(&name, process, None)?;
+        }
+        Ok(())
+    }
+
+    /// Starts the feed, and its way into staging.
+    pub fn start_feed(&mut self, args: &Args) -> Result<()> {
         let ports = ports::take(3)?;
         let address = |at: usize| SocketAddr::from(([127, 0, 0, 1], ports[at]));
         let (feed, feed_http, ingest_http) = (address(0), address(1), address(2));
@@ -76,14 +89,6 @@ impl House {
             ],
         );
         self.add("simulate", simulate, Some(feed_http))?;
-        for instance in 1..=args.instances {
-            let name = format!("process-{instance}");
-            let mut process = self.command(&["process"], &[]);
-            process
-                .env("TICKGATE_PROCESS__STATE_DIR", self.dir.join(&name).join("state"))
-                .env("TICKGATE_PROCESS__HTTP", "127.0.0.1:0");
-            self.add(&name, process, None)?;
-        }
         let mut ingest = self.command(&["ingest"], &[]);
         ingest
             .env("TICKGATE_FINNHUB__URL", format!("ws://{feed}"))

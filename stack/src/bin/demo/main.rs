@@ -32,8 +32,8 @@ use view::{Reading, View};
 const WINDOW_SECONDS: usize = 10;
 /// How often a line is printed without a terminal, in seconds.
 const LINE_EVERY: u64 = 5;
-/// How long the gate may take to work off what is left when the feed has stopped.
-const SETTLE_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long it may take until a part of the job has nothing left to do.
+const REST_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// The main job, end to end, on this machine.
 #[derive(Debug, Parser)]
@@ -90,17 +90,33 @@ fn show(dir: &Path, args: &Args, stop: &AtomicBool) -> Result<ExitCode> {
     }
     println!("starting three Kafka brokers");
     let mut house = House::start(dir, args)?;
+    println!("starting {} instances of the gate", args.instances);
+    house.start_gate(args.instances)?;
+    let shared = |reading: &Reading| {
+        let owns =
+            |(_, partitions): &(String, Option<Vec<u32>>)| partitions.as_ref().is_some_and(|p| !p.is_empty());
+        (0.0, reading.instances.iter().all(owns))
+    };
+    await_rest(&house, "the instances to share the partitions", stop, shared)?;
     if stop.load(Ordering::Relaxed) {
         return Ok(ExitCode::FAILURE);
     }
-    println!("starting the feed, {} instances of the gate and ingest", args.instances);
-    house.open(args)?;
+    println!("starting the feed");
+    house.start_feed(args)?;
     watch(&house, args, stop)?;
 
     println!("stopping the feed");
     house.stop("simulate")?;
+    let never = AtomicBool::new(false);
+    let delivered = |reading: &Reading| {
+        let in_flight = reading.ingest.sum("tickgate_ingest_in_flight_records");
+        (reading.ingest.sum("tickgate_ingest_delivered_total"), in_flight <= 0.0)
+    };
+    await_rest(&house, "staging to have all that came in", &never, delivered)?;
     house.stop("ingest")?;
-    settle(&house)?;
+    let processed =
+        |reading: &Reading| (view::records(reading), reading.gate.sum("tickgate_lag_records") <= 0.0);
+    await_rest(&house, "the gate to work off what is left", &never, processed)?;
     println!("stopping the gate");
     house.stop("process")?;
     println!("auditing: every record must have exactly one output");
@@ -148,26 +164,28 @@ fn draw(view: &View<'_>, bootstrap: &str) -> Result<()> {
     write!(out, "{start}{text}\x1b[J").and_then(|()| out.flush()).context("cannot write to the terminal")
 }
 
-/// Waits until the gate has nothing left to do: no lag, and no more records in three readings.
-fn settle(house: &House) -> Result<()> {
-    println!("waiting for the gate to work off what is left");
+/// Waits until `look` says in three readings that there is nothing left to do, and its count stands still.
+/// What takes too long is said and left: the audit judges what was committed.
+fn await_rest(
+    house: &House,
+    what: &str,
+    stop: &AtomicBool,
+    look: impl Fn(&Reading) -> (f64, bool),
+) -> Result<()> {
+    println!("waiting for {what}");
     let began = Instant::now();
     let (mut last, mut same) = (-1.0, 0);
-    while same < 3 && began.elapsed() < SETTLE_TIMEOUT {
-        thread::sleep(Duration::from_millis(500));
-        let reading = house.read(0.0)?;
-        let records = view::records(&reading);
-        let idle = reading.gate.sum("tickgate_lag_records") <= 0.0;
+    while same < 3 && !stop.load(Ordering::Relaxed) {
+        if began.elapsed() > REST_TIMEOUT {
+            println!("waited {} s in vain for {what}", REST_TIMEOUT.as_secs());
+            break;
+        }
+        thread::sleep(Duration::from_millis(300));
+        let (count, at_rest) = look(&house.read(0.0)?);
         #[allow(clippy::float_cmp)] // the same counter, read twice
-        let unchanged = records == last;
-        same = if idle && unchanged { same + 1 } else { 0 };
-        last = records;
-    }
-    if same < 3 {
-        println!(
-            "the gate still had work after {} s; the audit judges what it committed",
-            SETTLE_TIMEOUT.as_secs()
-        );
+        let unchanged = count == last;
+        same = if at_rest && unchanged { same + 1 } else { 0 };
+        last = count;
     }
     Ok(())
 }
