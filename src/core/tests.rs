@@ -49,7 +49,7 @@ fn restored(checkpoint: Option<CheckpointRow>) -> Restored {
 fn taking_over(
     settings: Settings,
     committed: Option<Offset>,
-    claim: Option<Claim>,
+    claim: Option<&Claim>,
 ) -> (Processor, Vec<Effect>) {
     let mut core = Processor::new(settings, "me".to_owned(), at(0));
     let mut seen = Vec::new();
@@ -57,7 +57,7 @@ fn taking_over(
     while let Some(effect) = core.poll_effect() {
         seen.push(effect.clone());
         let answer = match effect {
-            Effect::ReadOwners(_) => Input::Owners(vec![Owner { partition: 0, claim: claim.clone() }]),
+            Effect::ReadOwners(_) => Input::Owners(vec![Owner { partition: 0, claim: claim.cloned() }]),
             Effect::AwaitStable(_) => Input::Stable(vec![(0, committed)]),
             Effect::ReadTargets(_) => Input::Targets(vec![(0, 10)]),
             Effect::Restore(_) => break,
@@ -170,7 +170,7 @@ fn events(effects: &[Effect]) -> Vec<Kind> {
 #[test]
 fn a_takeover_fences_the_dead_before_it_claims_and_claims_before_it_takes_the_target() {
     let dead = Claim { transactional_id: "other".to_owned(), released: false };
-    let (_, seen) = taking_over(settings(), Some(5), Some(dead));
+    let (_, seen) = taking_over(settings(), Some(5), Some(&dead));
     assert_eq!(names(&seen), ["read owners", "fence", "await stable", "claim", "read targets", "restore"]);
 }
 
@@ -180,7 +180,7 @@ fn neither_an_owner_that_gave_up_nor_the_own_id_is_fenced() {
         Claim { transactional_id: "other".to_owned(), released: true },
         Claim { transactional_id: "me".to_owned(), released: false },
     ] {
-        let (_, seen) = taking_over(settings(), Some(5), Some(claim));
+        let (_, seen) = taking_over(settings(), Some(5), Some(&claim));
         assert!(!names(&seen).contains(&"fence"), "{seen:?}");
     }
 }

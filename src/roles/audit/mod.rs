@@ -1,6 +1,6 @@
 //! `tickgate audit`: proves from the topics that every input has exactly one output.
 //!
-//! Partitions are taken some at a time, so that memory follows [`INPUTS_AT_ONCE_MAX`] and not the topic. For
+//! Partitions are taken some at a time, so that memory follows `INPUTS_AT_ONCE_MAX` and not the topic. For
 //! each lot, in this order, each step after the one it depends on:
 //! 1. the *cut*: the group's committed offsets;
 //! 2. the changelog up to its settled end; its checkpoint rows stand at the cut or, with a running group,
