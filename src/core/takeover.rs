@@ -52,8 +52,7 @@ impl Processor {
     pub(super) fn stable(&mut self, offsets: &[(Partition, Option<Offset>)]) {
         let Some(takeover) = &mut self.takeover else { return };
         takeover.committed = offsets.to_vec();
-        let claims: Vec<_> =
-            offsets.iter().filter_map(|(partition, offset)| Some((*partition, (*offset)?))).collect();
+        let claims = claims(offsets);
         if !claims.is_empty() {
             self.effects.push_back(Effect::Claim(claims));
         }
@@ -102,7 +101,7 @@ impl Processor {
                     self.add_task(part, next);
                 }
                 Err(refusal) => {
-                    self.stop(Stop::Refused(refusal));
+                    self.refuse(takeover, refusal);
                     return;
                 }
             }
@@ -116,6 +115,17 @@ impl Processor {
         self.open_round(generation, now).partitions.extend(found);
         self.after.push(After::Resume(resume));
         self.finish_round();
+    }
+
+    /// Stops for good, but only as the owner: what a worker was told before it lost the partitions unawares
+    /// says nothing about the state that their next owner has written since. Claiming again tells.
+    fn refuse(&mut self, takeover: Takeover, refusal: Refusal) {
+        self.stop(Stop::Refused(refusal));
+        let claims = claims(&takeover.committed);
+        if !claims.is_empty() {
+            self.effects.push_front(Effect::Claim(claims));
+            self.takeover = Some(takeover);
+        }
     }
 
     /// Where reading starts, or why it must not.
@@ -177,4 +187,9 @@ impl Processor {
         }
         self.tasks.insert(part.partition, task);
     }
+}
+
+/// What can be claimed: the offsets that somebody has committed.
+fn claims(offsets: &[(Partition, Option<Offset>)]) -> Vec<(Partition, Offset)> {
+    offsets.iter().filter_map(|(partition, offset)| Some((*partition, (*offset)?))).collect()
 }

@@ -212,9 +212,22 @@ fn state_and_input_must_agree() {
         let (mut core, _) = taking_over(settings(), committed, None);
         core.handle(Input::Restored(vec![part]), at(0));
         let seen = settle(&mut core, at(0));
-        let [Effect::Stop(Stop::Refused(found))] = seen.as_slice() else { panic!("{refusal:?}: {seen:?}") };
+        let Some(Effect::Stop(Stop::Refused(found))) = seen.last() else { panic!("{refusal:?}: {seen:?}") };
         assert_eq!(*found, refusal);
+        let before = if committed.is_some() { vec!["claim", "stop"] } else { vec!["stop"] };
+        assert_eq!(names(&seen), before, "only an owner may refuse");
     }
+}
+
+#[test]
+fn a_worker_that_lost_its_partitions_unawares_refuses_nothing() {
+    let (mut core, _) = taking_over(settings(), Some(4), None);
+    core.handle(Input::Restored(vec![restored(Some(checkpoint(5)))]), at(0));
+    assert!(matches!(core.poll_effect(), Some(Effect::Claim(claims)) if claims == [(0, 4)]));
+    core.handle(Input::Failed(Failure::Refused { reason: "an old generation".to_owned() }), at(0));
+    let seen = settle(&mut core, at(0));
+    assert_eq!(names(&seen), ["notice", "release"]);
+    assert!(matches!(seen.last(), Some(Effect::Release(partitions)) if *partitions == [0]));
 }
 
 #[test]
