@@ -1,0 +1,96 @@
+//! One instance's store without a write-ahead log: batches are whole, the latest are lost in a crash.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tickgate::model::{CheckpointRow, Offset, Partition, SymbolRow};
+
+/// What is stored of a partition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Table {
+    pub position: Option<Offset>,
+    pub rows: BTreeMap<Arc<str>, SymbolRow>,
+    pub checkpoint: Option<CheckpointRow>,
+}
+
+/// A batch's part for one partition.
+#[derive(Debug, Clone)]
+pub struct Write {
+    pub partition: Partition,
+    /// Whether the partition is emptied first.
+    pub clears: bool,
+    pub rows: Vec<(Arc<str>, Option<SymbolRow>)>,
+    pub checkpoint: Option<CheckpointRow>,
+    pub position: Option<Offset>,
+}
+
+#[derive(Debug, Default)]
+pub struct Disk {
+    durable: BTreeMap<Partition, Table>,
+    live: BTreeMap<Partition, Table>,
+    unflushed: Vec<Vec<Write>>,
+}
+
+impl Disk {
+    pub fn table(&self, partition: Partition) -> Option<&Table> {
+        self.live.get(&partition)
+    }
+
+    pub fn position(&self, partition: Partition) -> Option<Offset> {
+        self.table(partition).and_then(|table| table.position)
+    }
+
+    pub fn tables(&self) -> impl Iterator<Item = (Partition, &Table)> {
+        self.live.iter().map(|(partition, table)| (*partition, table))
+    }
+
+    pub fn apply(&mut self, batch: Vec<Write>) {
+        for write in &batch {
+            write.apply(&mut self.live);
+        }
+        self.unflushed.push(batch);
+    }
+
+    pub fn unflushed(&self) -> usize {
+        self.unflushed.len()
+    }
+
+    pub fn flush(&mut self) {
+        self.durable.clone_from(&self.live);
+        self.unflushed.clear();
+    }
+
+    /// Keeps what was flushed and the first `kept` batches after it.
+    pub fn crash(&mut self, kept: usize) {
+        for write in self.unflushed.drain(..).take(kept).flatten() {
+            write.apply(&mut self.durable);
+        }
+        self.live.clone_from(&self.durable);
+    }
+}
+
+impl Write {
+    fn apply(&self, to: &mut BTreeMap<Partition, Table>) {
+        let table = to.entry(self.partition).or_default();
+        if self.clears {
+            *table = Table::default();
+        }
+        put(&mut table.rows, &self.rows);
+        if let Some(checkpoint) = &self.checkpoint {
+            table.checkpoint = Some(checkpoint.clone());
+        }
+        if self.position.is_some() {
+            table.position = self.position;
+        }
+    }
+}
+
+/// Sets and removes rows.
+pub fn put(to: &mut BTreeMap<Arc<str>, SymbolRow>, rows: &[(Arc<str>, Option<SymbolRow>)]) {
+    for (symbol, row) in rows {
+        match row {
+            Some(row) => to.insert(symbol.clone(), row.clone()),
+            None => to.remove(symbol),
+        };
+    }
+}

@@ -1,0 +1,203 @@
+//! The consumer group: classic protocol, eager range assignment, sessions. And a member's seat in it, which
+//! is what librdkafka makes of the group for one client.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use tickgate::model::Partition;
+
+/// How long a silent member keeps its partitions.
+const SESSION_MS: i64 = 6_000;
+/// How long the group waits for members to give up what they have.
+const REBALANCE_MS: i64 = 300_000;
+
+pub type Member = u32;
+
+#[derive(Debug)]
+struct Place {
+    heard_ms: i64,
+    /// Whether it has joined the coming generation.
+    joined: bool,
+    assigned: Vec<Partition>,
+}
+
+#[derive(Debug, Default)]
+pub struct Group {
+    partitions: i32,
+    generation: u32,
+    rebalancing_since: Option<i64>,
+    members: BTreeMap<Member, Place>,
+    last_member: Member,
+}
+
+/// What a heartbeat is answered.
+enum Heard {
+    Unknown,
+    Rejoin,
+    Member { generation: u32, assigned: Vec<Partition> },
+    Wait,
+}
+
+impl Group {
+    pub fn new(partitions: i32) -> Self {
+        Self { partitions, ..Self::default() }
+    }
+
+    /// Whether a commit with this membership is accepted.
+    pub fn accepts(&self, member: Member, generation: u32) -> bool {
+        self.members.contains_key(&member) && self.generation == generation
+    }
+
+    /// What a member has in the current generation.
+    pub fn assigned(&self, member: Member) -> &[Partition] {
+        self.members.get(&member).map_or(&[], |place| &place.assigned)
+    }
+
+    /// Expires sessions; ends a rebalance that everybody has joined.
+    pub fn pass_time(&mut self, now_ms: i64) {
+        let late = self.rebalancing_since.is_some_and(|since| now_ms - since > REBALANCE_MS);
+        let before = self.members.len();
+        self.members.retain(|_, place| now_ms - place.heard_ms <= SESSION_MS && (place.joined || !late));
+        if self.members.len() < before {
+            self.rebalance(now_ms);
+        }
+        self.settle();
+    }
+
+    pub fn leave(&mut self, member: Member, now_ms: i64) {
+        if self.members.remove(&member).is_some() {
+            self.rebalance(now_ms);
+            self.settle();
+        }
+    }
+
+    fn join(&mut self, now_ms: i64) -> Member {
+        self.last_member += 1;
+        let place = Place { heard_ms: now_ms, joined: true, assigned: Vec::new() };
+        self.members.insert(self.last_member, place);
+        self.rebalance(now_ms);
+        self.settle();
+        self.last_member
+    }
+
+    fn rejoin(&mut self, member: Member, now_ms: i64) {
+        let Some(place) = self.members.get_mut(&member) else { return };
+        place.joined = true;
+        self.rebalance(now_ms);
+        self.settle();
+    }
+
+    fn heartbeat(&mut self, member: Member, now_ms: i64) -> Heard {
+        let rebalancing = self.rebalancing_since.is_some();
+        let Some(place) = self.members.get_mut(&member) else { return Heard::Unknown };
+        place.heard_ms = now_ms;
+        match (rebalancing, place.joined) {
+            (true, true) => Heard::Wait,
+            (true, false) => Heard::Rejoin,
+            (false, _) => Heard::Member { generation: self.generation, assigned: place.assigned.clone() },
+        }
+    }
+
+    fn rebalance(&mut self, now_ms: i64) {
+        if self.rebalancing_since.is_none() {
+            self.rebalancing_since = Some(now_ms);
+        }
+    }
+
+    fn settle(&mut self) {
+        if self.rebalancing_since.is_none() || !self.members.values().all(|place| place.joined) {
+            return;
+        }
+        self.rebalancing_since = None;
+        self.generation += 1;
+        let members = i32::try_from(self.members.len()).unwrap();
+        let mut first = 0;
+        for (at, place) in (0..).zip(self.members.values_mut()) {
+            let share = self.partitions / members + i32::from(at < self.partitions % members);
+            place.assigned = (first..first + share).collect();
+            place.joined = false;
+            first += share;
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    Assigned(Vec<Partition>),
+    Revoked(Vec<Partition>),
+    Lost(Vec<Partition>),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Phase {
+    Joining,
+    /// The assignment has been told and not answered.
+    Told(Vec<Partition>),
+    Steady(Vec<Partition>),
+    /// The revocation has been told and not answered.
+    GivingUp,
+}
+
+/// One client's view of its membership.
+#[derive(Debug)]
+pub struct Seat {
+    pub member: Member,
+    /// The generation it knows of.
+    pub generation: u32,
+    phase: Phase,
+    pub events: VecDeque<Event>,
+    /// How many events there have been.
+    pub count: u64,
+}
+
+impl Seat {
+    pub fn take(group: &mut Group, now_ms: i64) -> Self {
+        let member = group.join(now_ms);
+        Self { member, generation: 0, phase: Phase::Joining, events: VecDeque::new(), count: 0 }
+    }
+
+    /// What the client's background thread does all the time.
+    pub fn heartbeat(&mut self, group: &mut Group, now_ms: i64) {
+        match group.heartbeat(self.member, now_ms) {
+            Heard::Unknown => match std::mem::replace(&mut self.phase, Phase::Joining) {
+                Phase::Joining => self.member = group.join(now_ms),
+                Phase::Steady(list) => self.tell(Event::Lost(list), Phase::GivingUp),
+                waiting => self.phase = waiting,
+            },
+            Heard::Rejoin => match std::mem::replace(&mut self.phase, Phase::Joining) {
+                Phase::Joining => group.rejoin(self.member, now_ms),
+                Phase::Steady(list) => self.tell(Event::Revoked(list), Phase::GivingUp),
+                waiting => self.phase = waiting,
+            },
+            Heard::Member { generation, assigned } if self.phase == Phase::Joining => {
+                self.generation = generation;
+                self.tell(Event::Assigned(assigned.clone()), Phase::Told(assigned));
+            }
+            Heard::Member { .. } | Heard::Wait => {}
+        }
+    }
+
+    /// The answer to an assignment.
+    pub fn assign(&mut self) {
+        if let Phase::Told(list) = &mut self.phase {
+            self.phase = Phase::Steady(std::mem::take(list));
+        }
+    }
+
+    /// The answer to a revocation; to an assignment, that it is not wanted.
+    pub fn unassign(&mut self, group: &mut Group, now_ms: i64) {
+        match self.phase {
+            Phase::GivingUp => {
+                self.phase = Phase::Joining;
+                group.rejoin(self.member, now_ms);
+            }
+            Phase::Told(_) | Phase::Steady(_) => self.phase = Phase::Steady(Vec::new()),
+            Phase::Joining => {}
+        }
+    }
+
+    fn tell(&mut self, event: Event, phase: Phase) {
+        self.count += 1;
+        self.events.push_back(event);
+        self.phase = phase;
+    }
+}

@@ -1,0 +1,15 @@
+//! What must be true whatever happens, one file each. They look at what Kafka has decided to commit, not at
+//! what its readers can see yet, so that they hold at every step.
+
+pub mod exactly_once;
+pub mod silences;
+pub mod state;
+
+/// What an invariant found broken.
+#[derive(Debug)]
+pub struct Breach(pub String);
+
+/// Ends the caller with a breach unless the condition holds.
+pub fn hold(condition: bool, otherwise: impl FnOnce() -> String) -> Result<(), Breach> {
+    if condition { Ok(()) } else { Err(Breach(otherwise())) }
+}

@@ -1,0 +1,111 @@
+//! What can happen, and how often in one seed: a seed draws which faults it knows and how frequent they are,
+//! so that some seeds are calm and others are not.
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+/// One thing that happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Happening {
+    /// A worker takes a step: an effect, or a turn of its loop.
+    Work,
+    /// A transaction marker is written.
+    Marker,
+    /// Records arrive on staging.
+    Feed,
+    /// Milliseconds pass.
+    Moment,
+    /// Seconds pass.
+    While,
+    /// A process is killed; it may keep its disk or lose it.
+    Crash,
+    /// A process that isn't there starts.
+    Start,
+    /// A process is asked to stop.
+    Leave,
+    /// A process stands still, its heartbeats too.
+    Stall,
+    /// It goes on.
+    Wake,
+    /// Somebody takes a worker's transactional id over.
+    Fence,
+    /// A wall clock is set.
+    Leap,
+    /// A store is flushed.
+    Flush,
+    /// A producer upstream opens a transaction on staging, or ends it.
+    Upstream,
+}
+
+/// One seed's shape.
+#[derive(Debug)]
+pub struct Schedule {
+    pub partitions: i32,
+    pub instances: usize,
+    pub symbols: usize,
+    pub steps: usize,
+    pub hot_symbols: usize,
+    pub round_max_records: usize,
+    /// In 1,000: a commit's reply is lost.
+    pub lost_replies: u32,
+    /// In 1,000: a commit or a send is refused.
+    pub refusals: u32,
+    /// In 1,000: of the records, those that are no good.
+    pub bad: u32,
+    weights: Vec<(Happening, u32)>,
+    total: u32,
+}
+
+impl Schedule {
+    pub fn draw(rng: &mut ChaCha8Rng) -> Self {
+        let mut some = |most: u32| if rng.random_bool(0.6) { rng.random_range(1..=most) } else { 0 };
+        let weights = vec![
+            (Happening::Work, 1_000),
+            (Happening::Marker, 60),
+            (Happening::Feed, 60),
+            (Happening::Moment, 80),
+            (Happening::While, 4 + some(30)),
+            (Happening::Crash, some(12)),
+            (Happening::Start, 20),
+            (Happening::Leave, some(8)),
+            (Happening::Stall, some(8)),
+            (Happening::Wake, 12),
+            (Happening::Fence, some(4)),
+            (Happening::Leap, some(6)),
+            (Happening::Flush, some(10)),
+            (Happening::Upstream, some(20)),
+        ];
+        let (lost_replies, refusals, bad) = (some(200), some(60), some(300));
+        let total = weights.iter().map(|(_, weight)| weight).sum();
+        Self {
+            partitions: rng.random_range(1..=4),
+            instances: rng.random_range(1..=3),
+            symbols: rng.random_range(1..=6),
+            steps: rng.random_range(400..=1_600),
+            hot_symbols: rng.random_range(0..=8),
+            round_max_records: rng.random_range(1..=20),
+            lost_replies,
+            refusals,
+            bad,
+            weights,
+            total,
+        }
+    }
+
+    /// Whether wall clocks can be wrong.
+    pub fn leaps(&self) -> bool {
+        self.weights.iter().any(|(happening, weight)| *happening == Happening::Leap && *weight > 0)
+    }
+
+    /// What happens next.
+    pub fn next(&self, rng: &mut ChaCha8Rng) -> Happening {
+        let mut draw = rng.random_range(0..self.total);
+        for (happening, weight) in &self.weights {
+            if draw < *weight {
+                return *happening;
+            }
+            draw -= weight;
+        }
+        Happening::Work
+    }
+}

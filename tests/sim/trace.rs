@@ -1,0 +1,29 @@
+//! What happened, as a hash, and as text when somebody wants to read it.
+
+use std::fmt::{Arguments, Write as _};
+
+#[derive(Debug)]
+pub struct Trace {
+    pub hash: u64,
+    pub lines: u64,
+    prints: bool,
+    buffer: String,
+}
+
+impl Trace {
+    pub fn new(prints: bool) -> Self {
+        Self { hash: 0xcbf2_9ce4_8422_2325, lines: 0, prints, buffer: String::new() }
+    }
+
+    pub fn note(&mut self, line: Arguments<'_>) {
+        self.buffer.clear();
+        self.buffer.write_fmt(line).expect("text can always be written");
+        self.lines += 1;
+        for byte in self.buffer.bytes() {
+            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        if self.prints {
+            println!("{:>6} {}", self.lines, self.buffer);
+        }
+    }
+}
