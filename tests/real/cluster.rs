@@ -43,6 +43,11 @@ impl Settings {
         self
     }
 
+    /// The group.
+    pub fn group(&self) -> &str {
+        &self.test
+    }
+
     /// This test's name of a topic.
     pub fn topic(&self, topic: &str) -> String {
         format!("{}.{topic}", self.test)

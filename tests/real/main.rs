@@ -7,5 +7,11 @@
 
 mod audit;
 mod cluster;
+mod draft;
+mod exact;
+mod feed;
+mod gate;
 mod ingest;
+mod offsets;
+mod proof;
 mod topics;

@@ -1,0 +1,62 @@
+//! How far a group has come on staging.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+};
+
+use crate::{
+    cluster::{Settings, cluster},
+    gate::wait_for,
+};
+
+const ASK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A consumer of `group` that never joins it.
+pub fn observer(group: &str) -> BaseConsumer {
+    ClientConfig::new()
+        .set("bootstrap.servers", cluster().bootstrap())
+        .set("group.id", group)
+        .set("enable.auto.commit", "false")
+        .set("isolation.level", "read_uncommitted")
+        .create()
+        .unwrap()
+}
+
+/// The partitions of `topic`, each with the end of its log.
+pub fn ends(consumer: &BaseConsumer, topic: &str) -> BTreeMap<i32, i64> {
+    let metadata = consumer.fetch_metadata(Some(topic), ASK_TIMEOUT).unwrap();
+    let partitions = metadata.topics()[0].partitions().iter().map(rdkafka::metadata::MetadataPartition::id);
+    partitions.map(|id| (id, consumer.fetch_watermarks(topic, id, ASK_TIMEOUT).unwrap().1)).collect()
+}
+
+/// The group's committed offsets; partitions without one are left out.
+pub fn committed(consumer: &BaseConsumer, topic: &str, partitions: &[i32]) -> BTreeMap<i32, i64> {
+    let mut list = TopicPartitionList::new();
+    for partition in partitions {
+        list.add_partition(topic, *partition);
+    }
+    let found = consumer.committed_offsets(list, ASK_TIMEOUT).unwrap();
+    let elements = found.elements();
+    let offsets = elements.iter().filter_map(|element| match element.offset() {
+        Offset::Offset(offset) => Some((element.partition(), offset)),
+        _ => None,
+    });
+    offsets.collect()
+}
+
+/// Waits until the group has committed all that is on staging now.
+pub fn wait_caught_up(settings: &Settings, patience: Duration) {
+    let consumer = observer(settings.group());
+    let staging = settings.topic("staging");
+    let wanted = ends(&consumer, &staging);
+    let partitions: Vec<i32> = wanted.keys().copied().collect();
+    wait_for("group that has caught up", patience, || {
+        let committed = committed(&consumer, &staging, &partitions);
+        let reached =
+            wanted.iter().all(|(partition, end)| committed.get(partition).copied().unwrap_or(0) >= *end);
+        reached.then_some(())
+    });
+}
