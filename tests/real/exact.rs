@@ -92,7 +92,6 @@ fn crashes_lose_and_double_nothing_and_replay_only_the_tail() {
 }
 
 #[test]
-#[ignore = "passed nowhere yet: the machine it was written on was too busy for its stops"]
 fn instances_come_go_and_crash_and_nothing_is_lost_or_doubled() {
     let (settings, mut feed) = prepare("exact-instances", 3);
     let [mut first, mut second] = [Gate::start(&settings), Gate::start(&settings)];
