@@ -1,7 +1,7 @@
 //! Effects on the real thing: each becomes calls to Kafka or the store, and exactly one answer.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaError;
 use tickgate_state::{Batch, Position, Row, RowKey};
@@ -12,6 +12,10 @@ use crate::core::input::{End, Failure, Input, Owner};
 use crate::journal::kafka::membership;
 use crate::journal::kafka::producer::{Outgoing, Trouble};
 use crate::model::{Offset, Partition};
+
+/// How long a takeover waits for the mark of an owner that gives up in order.
+const MARK_WAIT: Duration = Duration::from_millis(250);
+const MARK_PAUSE: Duration = Duration::from_millis(25);
 
 /// Tag of messages that stand for no input.
 pub(super) const NO_INPUT: usize = 0;
@@ -67,7 +71,21 @@ impl Life<'_> {
                 worker.partitions.entry(*partition).or_default().phase = "restoring";
             }
         });
-        let claims = self.patiently("the partitions' owners", || self.owners.claims(staging, partitions))?;
+        let give_up = Instant::now() + MARK_WAIT;
+        let claims = loop {
+            let claims =
+                self.patiently("the partitions' owners", || self.owners.claims(staging, partitions))?;
+            // The marker of an owner's last commit may arrive after the group has moved on: a moment's wait
+            // spares an owner that gave up in order from being fenced.
+            let all_given_up = claims.iter().all(|(_, claim)| {
+                claim
+                    .as_ref()
+                    .is_none_or(|claim| claim.released || claim.transactional_id == self.producer.id())
+            });
+            if all_given_up || Instant::now() > give_up || self.shared.shutdown.wait(MARK_PAUSE) {
+                break claims;
+            }
+        };
         Ok(Input::Owners(claims.into_iter().map(|(partition, claim)| Owner { partition, claim }).collect()))
     }
 
