@@ -221,7 +221,9 @@ impl Life<'_> {
         let below = checkpoint
             .as_ref()
             .map(|row| row.next_offset - 1)
-            .filter(|below| target.committed.is_none() && *below >= input.start);
+            .filter(|_| target.committed.is_none())
+            // Outside the log there is nothing to wait for; the core refuses to go on there.
+            .filter(|below| (input.start..input.high_watermark).contains(below));
         let time_below_checkpoint = match below {
             Some(below) => {
                 let staging = &self.shared.config.topics.staging;
