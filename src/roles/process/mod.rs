@@ -93,6 +93,10 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
     if !wait_for_kafka(&shared)? {
         return Ok(Exit::Whole);
     }
+    // Told before they start: between the two, nobody would seem to be waited for.
+    for index in 0..shared.config.process.workers {
+        shared.readiness.awaits(&worker::name(index), "its start");
+    }
     shared.readiness.met("process");
     let stops = run_workers(&shared)?;
     finish(&shared, stops)

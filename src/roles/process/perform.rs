@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rdkafka::error::KafkaError;
 use tickgate_state::{Batch, Position, Row, RowKey};
 
-use super::worker::Life;
+use super::worker::{Life, name};
 use crate::core::effect::{Applied, Effect, Writes};
 use crate::core::input::{End, Failure, Input, Owner};
 use crate::journal::kafka::membership;
@@ -110,7 +110,7 @@ impl Life<'_> {
 
     fn resume(&mut self, offsets: &[(Partition, Offset)]) -> Result<Input<'static>, Failure> {
         self.membership.assign(offsets).map_err(rebuild)?;
-        self.shared.readiness.met(&format!("worker {}", self.index));
+        self.shared.readiness.met(&name(self.index));
         tracing::info!(worker = self.index, partitions = offsets.len(), "reading staging");
         self.shared.view.update(self.index, |worker| {
             for (partition, offset) in offsets {
@@ -196,7 +196,7 @@ impl Life<'_> {
         }
         self.shared.partitions_changed();
         self.membership.unassign().map_err(rebuild)?;
-        self.shared.readiness.awaits(&format!("worker {}", self.index), "partitions from the group");
+        self.shared.readiness.awaits(&name(self.index), "partitions from the group");
         Ok(Input::Done)
     }
 
@@ -259,7 +259,7 @@ impl Life<'_> {
                 Err(error) => {
                     if pause > Duration::from_millis(500) {
                         tracing::warn!(worker = self.index, %error, "waiting for {what}");
-                        self.shared.readiness.awaits(&format!("worker {}", self.index), what);
+                        self.shared.readiness.awaits(&name(self.index), what);
                     }
                     if self.shared.shutdown.wait(pause) {
                         return Err(Failure::Interrupted);

@@ -68,6 +68,11 @@ enum Ended {
     Stopped(Stop),
 }
 
+/// What a worker is called where people read it.
+pub(super) fn name(index: u32) -> String {
+    format!("worker {index}")
+}
+
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, index: u32) -> Self {
         Self { shared, index, incarnation: 0 }
@@ -97,7 +102,7 @@ impl Worker {
     }
 
     fn name(&self) -> String {
-        format!("worker {}", self.index)
+        name(self.index)
     }
 
     fn live(&mut self) -> Result<Ended, String> {
