@@ -9,7 +9,7 @@ use rdkafka::{
 
 use crate::{
     cluster::{Settings, cluster},
-    gate::wait_for,
+    gate::{PATIENCE, wait_for},
 };
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,7 +38,9 @@ pub fn committed(consumer: &BaseConsumer, topic: &str, partitions: &[i32]) -> BT
     for partition in partitions {
         list.add_partition(topic, *partition);
     }
-    let found = consumer.committed_offsets(list, ASK_TIMEOUT).unwrap();
+    // The group's coordinator may be moving, or still reading its log.
+    let ask = || consumer.committed_offsets(list.clone(), ASK_TIMEOUT).ok();
+    let found = wait_for("answer of the group's coordinator", PATIENCE, ask);
     let elements = found.elements();
     let offsets = elements.iter().filter_map(|element| match element.offset() {
         Offset::Offset(offset) => Some((element.partition(), offset)),
