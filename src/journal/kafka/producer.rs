@@ -78,6 +78,8 @@ struct Reports {
 }
 
 const MARKS_POSITION: usize = 1;
+/// Bound on one call that is made again until it is answered: how long a wish to stop may go unheard.
+const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -249,12 +251,12 @@ impl RoundProducer {
             element.set_offset(RdOffset::Offset(*offset)).map_err(|error| sort(&error))?;
             element.set_metadata(claim.encode());
         }
-        self.repeat(|| self.producer.send_offsets_to_transaction(&list, &metadata.0, REQUEST_TIMEOUT))
+        self.repeat(|| self.producer.send_offsets_to_transaction(&list, &metadata.0, CALL_TIMEOUT))
     }
 
     /// Commits, or asks again what became of the commit.
     pub fn commit(&self) -> Result<(), Trouble> {
-        self.producer.commit_transaction(REQUEST_TIMEOUT).map_err(|error| match sort_call(&error) {
+        self.producer.commit_transaction(CALL_TIMEOUT).map_err(|error| match sort_call(&error) {
             Call::Again => Trouble::Unknown(error.to_string()),
             Call::Over(trouble) => trouble,
         })
@@ -262,12 +264,12 @@ impl RoundProducer {
 
     /// Aborts; outstanding delivery reports are served first, or the abort would block.
     pub fn abort(&self) -> Result<(), Trouble> {
-        let give_up = Instant::now() + REQUEST_TIMEOUT;
+        let give_up = Instant::now() + CALL_TIMEOUT;
         while self.producer.in_flight_count() > 0 && Instant::now() < give_up {
             self.producer.purge(rdkafka::producer::PurgeConfig::default().queue());
             self.producer.poll(Duration::from_millis(1));
         }
-        self.repeat(|| self.producer.abort_transaction(REQUEST_TIMEOUT))
+        self.repeat(|| self.producer.abort_transaction(CALL_TIMEOUT))
     }
 
     fn repeat(&self, call: impl Fn() -> Result<(), KafkaError>) -> Result<(), Trouble> {

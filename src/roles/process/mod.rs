@@ -124,6 +124,8 @@ fn run_workers(shared: &Arc<Shared>) -> Result<Vec<Stop>, Failure> {
             shared.metrics.store_size.set(i64::try_from(stats.bytes).unwrap_or(i64::MAX));
         }
     }
+    // From here on what waits has only so long.
+    shared.may_wait();
     threads
         .into_iter()
         .map(|thread| {
@@ -136,9 +138,11 @@ fn run_workers(shared: &Arc<Shared>) -> Result<Vec<Stop>, Failure> {
 
 fn finish(shared: &Shared, stops: Vec<Stop>) -> Result<Exit, Failure> {
     let flushed = shared.store.flush();
+    let mut in_order = true;
     for stop in stops {
         match stop {
-            Stop::Clean | Stop::Interrupted => {}
+            Stop::Clean => {}
+            Stop::Interrupted => in_order = false,
             Stop::Refused(refusal) => return Err(Failure::breach(refusal)),
             Stop::Store(reason) => {
                 return Err(Failure::unreachable(anyhow!(
@@ -149,7 +153,13 @@ fn finish(shared: &Shared, stops: Vec<Stop>) -> Result<Exit, Failure> {
         }
     }
     flushed.map_err(Failure::unreachable)?;
-    tracing::info!("stopped in order");
+    if in_order {
+        tracing::info!("stopped in order");
+    } else {
+        tracing::warn!(
+            "stopped before the brokers had answered; the next owner reads the open round's input again"
+        );
+    }
     Ok(Exit::Whole)
 }
 

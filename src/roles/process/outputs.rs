@@ -32,17 +32,14 @@ impl Life<'_> {
             Output::Forward { .. } => &topics.stock_data,
             _ => &topics.bad_data,
         };
-        let own = |kind: Kind| {
-            let headers = add(with_input(message), headers::SRC, &source.encode());
-            add(with_epoch(headers, epoch), headers::KIND, kind.name().as_bytes())
-        };
+        let own = |kind: Kind| add(with_own(message, source, epoch), headers::KIND, kind.name().as_bytes());
         let (mut key, mut value) = (message.key(), message.payload());
         let description;
         let headers = match output {
             Output::Forward { suspects, event_time, .. } => {
                 self.tally.accepted(*suspects, kafka_time, *event_time);
-                let headers = with_epoch(add(with_input(message), headers::SRC, &source.encode()), epoch);
-                if suspects.is_empty() {
+                let headers = with_own(message, source, epoch);
+                if suspects.is_empty() && !carries(message, headers::SUSPECT) {
                     headers
                 } else {
                     add(headers, headers::SUSPECT, suspects.to_header().as_bytes())
@@ -57,7 +54,9 @@ impl Life<'_> {
                 description = describe(message, reason);
                 (key, value) = (None, Some(description.as_slice()));
                 let headers = add(OwnedHeaders::new(), headers::SRC, &source.encode());
-                add(with_epoch(headers, epoch), headers::KIND, Kind::Unsendable.name().as_bytes())
+                let headers =
+                    if epoch == 0 { headers } else { add(headers, headers::EPOCH, &epoch.to_be_bytes()) };
+                add(headers, headers::KIND, Kind::Unsendable.name().as_bytes())
             }
             Output::Remove { .. } | Output::Event { .. } => {
                 self.tally.removed();
@@ -110,8 +109,20 @@ fn with_input(message: &BorrowedMessage<'_>) -> OwnedHeaders {
     )
 }
 
-fn with_epoch(headers: OwnedHeaders, epoch: u32) -> OwnedHeaders {
-    if epoch == 0 { headers } else { add(headers, headers::EPOCH, &epoch.to_be_bytes()) }
+/// The input's headers, and which input it is. Readers take the last of a name: where the input carries a
+/// name of ours, ours is written even if there is nothing to tell.
+fn with_own(message: &BorrowedMessage<'_>, source: Source, epoch: u32) -> OwnedHeaders {
+    let headers = add(with_input(message), headers::SRC, &source.encode());
+    if epoch == 0 && !carries(message, headers::EPOCH) {
+        headers
+    } else {
+        add(headers, headers::EPOCH, &epoch.to_be_bytes())
+    }
+}
+
+/// Whether the input has a header of this name already.
+fn carries(message: &BorrowedMessage<'_>, name: &str) -> bool {
+    message.headers().is_some_and(|headers| headers.iter().any(|header| header.key == name))
 }
 
 fn add(headers: OwnedHeaders, key: &str, value: &[u8]) -> OwnedHeaders {
