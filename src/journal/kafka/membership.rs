@@ -21,6 +21,13 @@ use rdkafka::{Offset as RdOffset, TopicPartitionList};
 use super::{REQUEST_TIMEOUT, client};
 use crate::model::{Claim, Offset, Partition};
 
+/// librdkafka properties that only bear on speed and memory.
+pub const TUNING: [(&str, &str); 3] = [
+    ("fetch.wait.max.ms", "100"),
+    ("queued.min.messages", "100000"),
+    ("queued.max.messages.kbytes", "65536"),
+];
+
 /// What the group said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GroupEvent {
@@ -98,10 +105,10 @@ impl Membership {
             .set("isolation.level", "read_committed")
             .set("auto.offset.reset", "error")
             .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("fetch.wait.max.ms", "100")
-            .set("queued.min.messages", "100000")
-            .set("queued.max.messages.kbytes", "65536");
+            .set("enable.auto.offset.store", "false");
+        for (name, value) in TUNING {
+            config.set(name, value);
+        }
         if let Some(instance_id) = settings.instance_id {
             config.set("group.instance.id", instance_id);
         }

@@ -18,6 +18,15 @@ use super::membership::Metadata;
 use super::{REQUEST_TIMEOUT, client};
 use crate::model::{Claim, Offset, Partition};
 
+/// librdkafka properties that only bear on speed and memory.
+pub const TUNING: [(&str, &str); 5] = [
+    ("linger.ms", "5"),
+    ("batch.size", "524288"),
+    ("compression.type", "lz4"),
+    ("queue.buffering.max.messages", "500000"),
+    ("queue.buffering.max.kbytes", "131072"),
+];
+
 /// Why something inside a transaction failed, by what must follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
@@ -148,12 +157,10 @@ impl RoundProducer {
             .set("transactional.id", id)
             .set("transaction.timeout.ms", &timeout_ms)
             .set("message.timeout.ms", &timeout_ms)
-            .set("message.max.bytes", message_max_bytes.to_string())
-            .set("linger.ms", "5")
-            .set("batch.size", "524288")
-            .set("compression.type", "lz4")
-            .set("queue.buffering.max.messages", "500000")
-            .set("queue.buffering.max.kbytes", "131072");
+            .set("message.max.bytes", message_max_bytes.to_string());
+        for (name, value) in TUNING {
+            config.set(name, value);
+        }
         let fatal = |error: KafkaError| Trouble::Fatal(error.to_string());
         let producer: BaseProducer<Deliveries> =
             config.create_with_context(Deliveries::default()).map_err(fatal)?;
