@@ -103,7 +103,7 @@ struct Contender {
 fn contenders(args: &Args) -> Vec<Contender> {
     let gate = Contender { name: "process".to_owned(), binary: Some(args.binary.clone()) };
     let others = (1..).zip(&args.other).map(|(number, binary)| Contender {
-        name: format!("process, other {number}"),
+        name: format!("process other {number}"),
         binary: Some(binary.clone()),
     });
     let pass_through = Contender { name: report::YARDSTICK.to_owned(), binary: None };

@@ -1,6 +1,7 @@
 //! The topics, and what stands on staging before anybody runs.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -41,10 +42,19 @@ pub(crate) fn prepare(brokers: &str, layout: &Layout) -> anyhow::Result<Vec<i64>
     Ok(ends)
 }
 
-/// Creates the changelog of a group.
+/// Creates the changelog of a group, and waits until the broker leads all of it.
 pub(crate) fn create_changelog(brokers: &str, group: &str, partitions: i32) -> anyhow::Result<()> {
     let name = format!("{group}-last_seen-changelog");
-    create(brokers, &[(&name, &[("cleanup.policy", "compact")])], partitions)
+    create(brokers, &[(&name, &[("cleanup.policy", "compact")])], partitions)?;
+    let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", brokers).create()?;
+    let give_up = Instant::now() + TIMEOUT;
+    for partition in 0..partitions {
+        while let Err(error) = consumer.fetch_watermarks(&name, partition, TIMEOUT) {
+            anyhow::ensure!(Instant::now() < give_up, "waiting for `{name}`: {error}");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+    Ok(())
 }
 
 fn create(
