@@ -123,6 +123,35 @@ pub enum Output {
     },
 }
 
+impl Effect {
+    /// What the log calls it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ReadOwners(_) => "read owners",
+            Self::Fence(_) => "fence",
+            Self::AwaitStable(_) => "await stable",
+            Self::Claim(_) => "claim",
+            Self::ReadTargets(_) => "read targets",
+            Self::Restore(_) => "restore",
+            Self::Resume(_) => "resume",
+            Self::Begin => "begin",
+            Self::Send(_) => "send",
+            Self::Log(_) => "log",
+            Self::SendOffsets { .. } => "send offsets",
+            Self::Commit => "commit",
+            Self::Abort => "abort",
+            Self::Rewind(_) => "rewind",
+            Self::Apply(_) => "apply",
+            Self::Release(_) => "release",
+            Self::Lookup(_) => "look up",
+            Self::LookAtEnds(_) => "look at ends",
+            Self::Notice(_) => "notice",
+            Self::Rejoin(_) => "rejoin",
+            Self::Stop(_) => "stop",
+        }
+    }
+}
+
 impl Output {
     pub(super) fn event(partition: Partition, symbol: Arc<str>, event: &Event) -> Self {
         Self::Event { partition, kind: event.kind(), symbol, value: event.to_json() }

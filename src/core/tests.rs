@@ -125,32 +125,7 @@ fn arrive(core: &mut Processor, offset: Offset, event_ms: i64, now: Now) {
 }
 
 fn names(effects: &[Effect]) -> Vec<&'static str> {
-    effects
-        .iter()
-        .map(|effect| match effect {
-            Effect::ReadOwners(_) => "read owners",
-            Effect::Fence(_) => "fence",
-            Effect::AwaitStable(_) => "await stable",
-            Effect::Claim(_) => "claim",
-            Effect::ReadTargets(_) => "read targets",
-            Effect::Restore(_) => "restore",
-            Effect::Resume(_) => "resume",
-            Effect::Begin => "begin",
-            Effect::Send(_) => "send",
-            Effect::Log(_) => "log",
-            Effect::SendOffsets { .. } => "send offsets",
-            Effect::Commit => "commit",
-            Effect::Abort => "abort",
-            Effect::Rewind(_) => "rewind",
-            Effect::Apply(_) => "apply",
-            Effect::Release(_) => "release",
-            Effect::Lookup(_) => "look up",
-            Effect::LookAtEnds(_) => "look at ends",
-            Effect::Notice(_) => "notice",
-            Effect::Rejoin(_) => "rejoin",
-            Effect::Stop(_) => "stop",
-        })
-        .collect()
+    effects.iter().map(Effect::name).collect()
 }
 
 fn events(effects: &[Effect]) -> Vec<Kind> {

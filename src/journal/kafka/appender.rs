@@ -80,7 +80,7 @@ impl Appender {
     /// A producer for `role` that holds at most `records_max` records that are not acknowledged yet.
     pub fn new(config: &Config, role: &str, records_max: u32) -> Result<Self, ClientError> {
         let mut client = client::base_config(&config.kafka, role);
-        for (name, value) in [("linger.ms", "5"), ("compression.type", "lz4")] {
+        for (name, value) in [("linger.ms", "25"), ("compression.type", "lz4")] {
             // Taste, unlike what follows: `[kafka.properties]` may say otherwise.
             if client.get(name).is_none() {
                 client.set(name, value);

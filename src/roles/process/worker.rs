@@ -199,7 +199,14 @@ impl Life<'_> {
                 Effect::Rejoin(reason) => return Some(Ended::Rejoin(reason)),
                 Effect::Stop(stop) => return Some(Ended::Stopped(stop)),
                 effect => {
+                    let name = effect.name();
+                    let began = Instant::now();
                     let answer = self.perform(effect);
+                    tracing::debug!(
+                        worker = self.index,
+                        ms = began.elapsed().as_secs_f64() * 1e3,
+                        "carried out: {name}"
+                    );
                     self.pause_after(&answer);
                     core.handle(answer, self.shared.now());
                 }
