@@ -10,6 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::topics::STAGING;
@@ -91,7 +92,11 @@ impl Measured<'_> {
         let (mut first, mut last) = (None, (began, 0));
         loop {
             anyhow::ensure!(child.try_wait()?.is_none(), "the process ended by itself");
-            let committed = self.committed(watcher)?;
+            let committed = match self.committed(watcher) {
+                // A new broker is still making its group's coordinator; `GIVE_UP_AFTER` bounds the wait.
+                Err(error) if is_passing(&error) => last.1,
+                committed => committed?,
+            };
             let now = Instant::now();
             if committed > last.1 {
                 last = (now, committed);
@@ -117,7 +122,7 @@ impl Measured<'_> {
     }
 
     /// How many records the group has committed.
-    fn committed(&self, watcher: &BaseConsumer) -> anyhow::Result<u64> {
+    fn committed(&self, watcher: &BaseConsumer) -> KafkaResult<u64> {
         let mut list = TopicPartitionList::with_capacity(self.ends.len());
         for (partition, _) in (0..).zip(self.ends) {
             list.add_partition(STAGING, partition);
@@ -129,6 +134,13 @@ impl Measured<'_> {
         });
         Ok(offsets.sum())
     }
+}
+
+fn is_passing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{CoordinatorLoadInProgress, CoordinatorNotAvailable, NotCoordinator};
+    error.rdkafka_error_code().is_some_and(|code| {
+        matches!(code, NotCoordinator | CoordinatorNotAvailable | CoordinatorLoadInProgress)
+    })
 }
 
 fn stop(child: &mut Child) -> anyhow::Result<()> {
