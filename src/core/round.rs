@@ -84,6 +84,16 @@ impl Processor {
     pub(super) fn committed(&mut self, positions: &[(Partition, Offset)]) {
         let round = self.round.as_mut().expect("a commit belongs to an open round");
         round.positions = positions.to_vec();
+        let went_back = |(partition, to): &&(Partition, Offset)| {
+            self.tasks.get(partition).is_some_and(|task| *to <= task.position)
+        };
+        if let Some((partition, to)) = positions.iter().find(went_back) {
+            // The checkpoint was appended below what the store has: this is no longer the changelog it came from.
+            self.rebuild(format!(
+                "the changelog's partition {partition} went back to {to}; was it made anew?"
+            ));
+            return;
+        }
         let applied = round
             .writes
             .iter()
@@ -92,7 +102,6 @@ impl Processor {
                 let to = positions.iter().find(|(partition, _)| *partition == write.partition);
                 let (_, to) = *to.expect("a commit answers a position for each partition of the round");
                 let from = self.tasks[&write.partition].position;
-                assert!(to > from, "a round adds its checkpoint to the changelog: {from} to {to}");
                 Applied { writes: round.writes.clone(), index, from, to }
             })
             .collect();

@@ -237,6 +237,19 @@ fn a_round_commits_before_it_applies() {
 }
 
 #[test]
+fn a_changelog_that_went_back_is_not_applied_but_taken_over_anew() {
+    let mut core = running();
+    arrive(&mut core, 5, 10_000, at(10));
+    settle(&mut core, at(10));
+    core.handle(Input::Tick { generation: GENERATION }, at(110));
+    while !matches!(core.poll_effect(), Some(Effect::Commit)) {
+        core.handle(Input::Done, at(110));
+    }
+    core.handle(Input::Committed(vec![(0, 3)]), at(110));
+    assert_eq!(names(&settle(&mut core, at(110))), ["rejoin"]);
+}
+
+#[test]
 fn an_abort_drops_the_overlay_and_reads_again() {
     let mut core = running();
     arrive(&mut core, 5, 10_000, at(10));

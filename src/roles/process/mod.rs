@@ -102,17 +102,24 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
     finish(&shared, stops)
 }
 
+/// One worker that ends, by a defect too, takes its instance with it: half an instance helps nobody.
+struct TakesAll(Shutdown);
+
+impl Drop for TakesAll {
+    fn drop(&mut self) {
+        self.0.request();
+    }
+}
+
 /// The workers' threads, and the store's housekeeping while they run.
 fn run_workers(shared: &Arc<Shared>) -> Result<Vec<Stop>, Failure> {
     let mut threads = Vec::new();
     for index in 0..shared.config.process.workers {
         let worker = Worker::new(Arc::clone(shared), index);
-        let shutdown = shared.shutdown.clone();
+        let takes_all = TakesAll(shared.shutdown.clone());
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-            let stop = worker.run();
-            // One worker that may not go on takes its instance with it: half an instance helps nobody.
-            shutdown.request();
-            stop
+            let _takes_all = takes_all;
+            worker.run()
         });
         threads.push(thread.map_err(Failure::breach)?);
     }
