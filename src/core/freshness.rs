@@ -39,24 +39,13 @@ pub(super) fn accept(
     let silence_ms = event_time - last_seen;
     let was_reported = is_stale(Some(&row));
     let too_long = silence_ms > threshold_ms;
-    let event = |late_delivery| Freshness {
-        symbol: symbol.to_owned(),
-        class: CLASS.to_owned(),
-        last_seen: EventTime(last_seen),
-        level: Level::Error,
-        threshold_ms,
-        calendar: CALENDAR.to_owned(),
-        detected_at: now.wall,
-        noticed_by: NoticedBy::NextRecord,
-        silence_ms: Some(silence_ms),
-        late_delivery,
-    };
+    let event = || silence(symbol, last_seen, silence_ms, threshold_ms, now.wall, NoticedBy::NextRecord);
     if too_long && !was_reported {
-        events.push(Event::Stale(event(false)));
+        events.push(Event::Stale(event()));
     }
     let moved = event_time > last_seen;
     if (too_long || was_reported) && moved {
-        events.push(Event::Recovered(event(!too_long)));
+        events.push(Event::Recovered(Freshness { late_delivery: !too_long, ..event() }));
     }
     if moved {
         row.reported = None;
@@ -83,19 +72,30 @@ pub(super) fn overdue(
     }
     let mut after = row.clone();
     after.reported = Some(Reported { silence_from: last_seen, warn: false, error: true });
-    let event = Freshness {
+    let event = silence(symbol, last_seen, silence_ms, threshold_ms, at, NoticedBy::Clock);
+    Some((after, Event::Stale(event)))
+}
+
+fn silence(
+    symbol: &str,
+    last_seen: i64,
+    silence_ms: i64,
+    threshold_ms: i64,
+    detected_at: WallTime,
+    noticed_by: NoticedBy,
+) -> Freshness {
+    Freshness {
         symbol: symbol.to_owned(),
         class: CLASS.to_owned(),
         last_seen: EventTime(last_seen),
         level: Level::Error,
         threshold_ms,
         calendar: CALENDAR.to_owned(),
-        detected_at: at,
-        noticed_by: NoticedBy::Clock,
+        detected_at,
+        noticed_by,
         silence_ms: Some(silence_ms),
         late_delivery: false,
-    };
-    Some((after, Event::Stale(event)))
+    }
 }
 
 /// Whether a silence of this row is still to be noticed.

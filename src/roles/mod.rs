@@ -16,7 +16,10 @@ pub mod topics;
 pub use exit::{Exit, Failure};
 pub use shutdown::Shutdown;
 
-use crate::config::Config;
+use std::time::{Duration, Instant};
+
+use crate::config::{Config, KafkaConfig};
+use crate::journal::kafka::client::{self, ClientError};
 
 /// What the binary is to be in this run.
 #[derive(Debug, clap::Subcommand)]
@@ -51,4 +54,13 @@ impl Role {
             Self::Topics(args) => topics::run(&args, config),
         }
     }
+}
+
+/// For one-shot roles: waits until a broker answers, for at most `timeout`.
+fn reach(kafka: &KafkaConfig, timeout: Duration) -> Result<(), Failure> {
+    let deadline = Instant::now() + timeout;
+    client::wait_for_brokers(kafka, |_| Instant::now() < deadline).map_err(|error| match error {
+        ClientError::Settings(_) => Failure::settings(error),
+        ClientError::Unreachable { .. } => Failure::unreachable(error),
+    })
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::anyhow;
 use tickgate_state::RowKey;
 
-use super::{Exit, Failure};
+use super::{Exit, Failure, reach};
 use crate::config::Config;
 use crate::journal::kafka::changelog::{ChangelogReader, Read};
 use crate::journal::kafka::owners::Owners;
@@ -70,10 +70,7 @@ struct Change {
 pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
     let Action::Reset { to, partitions, dry_run } = &args.action;
     let deadline = Instant::now() + args.timeout;
-    client::wait_for_brokers(&config.kafka, |_| Instant::now() < deadline).map_err(|error| match error {
-        client::ClientError::Settings(_) => Failure::settings(error),
-        client::ClientError::Unreachable { .. } => Failure::unreachable(error),
-    })?;
+    reach(&config.kafka, args.timeout)?;
     let all: Vec<Partition> = (0..config.topics.partitions).collect();
     if let Some(unknown) = partitions.iter().find(|partition| !all.contains(partition)) {
         return Err(Failure::settings(anyhow!(

@@ -15,7 +15,7 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 
-use super::Failure;
+use super::{Failure, reach};
 use crate::{
     audit::Message,
     config::KafkaConfig,
@@ -56,11 +56,7 @@ pub(super) struct Kafka {
 impl Kafka {
     /// Waits for brokers.
     pub(super) fn connect(config: &KafkaConfig, group: &str, timeout: Duration) -> Result<Self, Failure> {
-        let deadline = Instant::now() + timeout;
-        client::wait_for_brokers(config, |_| Instant::now() < deadline).map_err(|error| match error {
-            client::ClientError::Settings(_) => Failure::settings(error),
-            client::ClientError::Unreachable { .. } => Failure::unreachable(error),
-        })?;
+        reach(config, timeout)?;
         let mut reading = client::base_config(config, "audit");
         reading
             .set("group.id", group)

@@ -23,7 +23,7 @@ use std::{
 };
 
 use self::kafka::{Kafka, Range};
-use super::{Exit, Failure, process::rule_settings};
+use super::{Exit, Failure, process::rule_settings, reach};
 use crate::{
     audit::{Count, Ends, Findings, PartitionCheck, Report, Scope, TopicNames, Unjudged},
     config::Config,
