@@ -6,8 +6,10 @@
 //! - `worker`, `perform`: the interpreter, which is to the models what `roles::process` is to the real thing.
 //! - `reference`: what must come of the records. `invariants`: what must be true at every step.
 //! - `determinism`, `teeth`: that the simulation is one, and that it can fail.
+//! - `script`, `shortest`: which happenings of a seed take place, and the fewest of them that still fail.
 //!
-//! `SIM_SEEDS=n` runs that many seeds; `SIM_FROM=n` starts elsewhere; `SIM_SEED=n` replays one with its trace.
+//! `SIM_SEEDS=n` runs that many seeds; `SIM_FROM=n` starts elsewhere; `SIM_SEED=n` replays one with its trace,
+//! and with `SIM_ONLY=3,7-12` no more than these of its happenings.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
@@ -21,6 +23,8 @@ mod offsets;
 mod perform;
 mod reference;
 mod schedule;
+mod script;
+mod shortest;
 mod site;
 mod teeth;
 mod trace;
@@ -34,6 +38,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use invariants::Breach;
+use script::{Kept, Script};
 use teeth::Planted;
 use world::Outcome;
 
@@ -42,10 +47,10 @@ const SEEDS: u64 = 10_000;
 
 #[test]
 fn the_core_keeps_its_promises() {
-    if let Some(seed) = number("SIM_SEED") {
-        let outcome = attempt(seed, Planted::Nothing, true);
-        println!("seed {seed}: {outcome:?}");
-        assert!(outcome.is_ok(), "seed {seed} fails");
+    if let Some(script) = asked_for() {
+        let outcome = attempt(script.clone(), Planted::Nothing, true);
+        println!("{script:?}: {outcome:?}");
+        assert!(outcome.is_ok(), "it fails");
         return;
     }
     determinism::prove();
@@ -76,11 +81,8 @@ fn the_core_keeps_its_promises() {
             });
         }
     });
-    let failed = failed.into_inner().unwrap();
-    if let Some((seed, Breach(what))) = failed.iter().min_by_key(|(seed, _)| *seed) {
-        panic!(
-            "seed {seed}: {what}\nreplay it with SIM_SEED={seed} cargo test --release --test sim -- --nocapture"
-        );
+    if let Some((seed, breach)) = failed.into_inner().unwrap().into_iter().min_by_key(|(seed, _)| *seed) {
+        report(seed, breach);
     }
     println!(
         "seeds {seeds:?}: {} steps, {} committed transactions, {} freshness events, {:.1} s",
@@ -91,9 +93,32 @@ fn the_core_keeps_its_promises() {
     );
 }
 
-/// Runs a seed; a panic in it is a breach like any other.
-fn attempt(seed: u64, planted: Planted, prints: bool) -> Result<Outcome, Breach> {
-    catch_unwind(AssertUnwindSafe(|| world::run(seed, planted, prints)))
+/// Ends the test with a failure, its shortest schedule, and how to see it again.
+fn report(seed: u64, breach: Breach) -> ! {
+    println!("seed {seed}: {}\nlooking for the shortest schedule that still fails", breach.0);
+    let found = shortest::shortest(seed, Planted::Nothing, breach);
+    let _same = attempt(found.script.clone(), Planted::Nothing, true);
+    let replay = "cargo test --release --test sim -- --nocapture the_core";
+    panic!(
+        "seed {seed}, {} of its {} happenings: {}\nreplay these with SIM_SEED={seed} SIM_ONLY={} {replay}\n\
+         and all of them with SIM_SEED={seed} {replay}",
+        found.left, found.of, found.breach.0, found.script.kept
+    );
+}
+
+/// The one schedule that somebody wants to see.
+fn asked_for() -> Option<Script> {
+    let seed = number("SIM_SEED")?;
+    let only = std::env::var("SIM_ONLY").ok();
+    let kept =
+        only.map_or(Kept::All, |text| text.parse().unwrap_or_else(|error| panic!("`SIM_ONLY`: {error}")));
+    Some(Script { seed, kept })
+}
+
+/// Runs a script; a panic in it is a breach like any other.
+fn attempt(script: impl Into<Script>, planted: Planted, prints: bool) -> Result<Outcome, Breach> {
+    let script = script.into();
+    catch_unwind(AssertUnwindSafe(|| world::run(&script, planted, prints)))
         .unwrap_or_else(|panic| Err(Breach(format!("panicked: {}", said(panic.as_ref())))))
 }
 

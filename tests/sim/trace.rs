@@ -15,6 +15,13 @@ impl Trace {
         Self { hash: 0xcbf2_9ce4_8422_2325, lines: 0, prints, buffer: String::new() }
     }
 
+    /// For who reads it; no part of what happened.
+    pub fn headline(&self, line: Arguments<'_>) {
+        if self.prints {
+            println!("---- {line}");
+        }
+    }
+
     pub fn note(&mut self, line: Arguments<'_>) {
         self.buffer.clear();
         self.buffer.write_fmt(line).expect("text can always be written");

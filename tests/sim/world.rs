@@ -1,12 +1,12 @@
 //! One run: a seed, what happens in it, and the calm after, in which everything must be worked off.
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
 
 use crate::feed::Feed;
 use crate::invariants::{Breach, exactly_once, hold, state};
 use crate::journal::{Body, Fate, Topic};
-use crate::schedule::Happening;
+use crate::schedule::{Happening, Schedule};
+use crate::script::Script;
 use crate::site::{BASE_MS, GRACE_MS, Site, THRESHOLD_MS};
 use crate::teeth::Planted;
 use crate::worker::Process;
@@ -35,13 +35,16 @@ pub struct World {
     upstreams: u32,
 }
 
-/// Runs a seed to its end.
-pub fn run(seed: u64, planted: Planted, prints: bool) -> Result<Outcome, Breach> {
-    let mut world = World::new(seed, planted, prints);
-    for _ in 0..world.site.schedule.steps {
+/// Runs a script to its end.
+pub fn run(script: &Script, planted: Planted, prints: bool) -> Result<Outcome, Breach> {
+    let mut world = World::new(script, planted, prints);
+    for number in (0..world.site.schedule.steps).filter(|number| script.keeps(*number)) {
+        world.site.rng = script.chance(number);
         let happening = world.site.schedule.next(&mut world.site.rng);
+        world.site.trace.headline(format_args!("{number} {happening:?}"));
         world.happen(happening)?;
     }
+    world.site.rng = script.calm();
     world.calm_down()?;
     Ok(Outcome {
         hash: world.site.trace.hash,
@@ -51,9 +54,14 @@ pub fn run(seed: u64, planted: Planted, prints: bool) -> Result<Outcome, Breach>
     })
 }
 
+/// How many happenings a seed has.
+pub fn happenings(seed: u64) -> usize {
+    Schedule::draw(&mut Script::from(seed).shape()).steps
+}
+
 impl World {
-    fn new(seed: u64, planted: Planted, prints: bool) -> Self {
-        let mut site = Site::new(ChaCha8Rng::seed_from_u64(seed), planted, prints);
+    fn new(script: &Script, planted: Planted, prints: bool) -> Self {
+        let mut site = Site::new(script.shape(), planted, prints);
         site.trace.note(format_args!("{:?}", site.schedule));
         let processes = (0..site.schedule.instances).map(Process::new).collect();
         let feed = Feed::new(&site.schedule);
