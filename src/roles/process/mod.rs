@@ -1,6 +1,8 @@
 //! `tickgate process`: the gate. Opens the store, waits for Kafka, runs the workers, stops in order.
 
 mod counting;
+#[cfg(feature = "fault-points")]
+mod fault_point;
 mod naming;
 mod outputs;
 mod perform;
@@ -60,6 +62,8 @@ struct Shared {
     /// When the stop was asked for, on the monotonic clock; 0 before.
     stop_asked_ms: AtomicI64,
     progress: Mutex<Vec<Progress>>,
+    #[cfg(feature = "fault-points")]
+    fault_point: fault_point::FaultPoint,
 }
 
 /// Runs until it is told to stop, or may not go on.
@@ -67,6 +71,8 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
     if config.journal.kind != JournalKind::Kafka {
         return Err(Failure::settings(anyhow!("`journal.kind` must be `kafka` for `tickgate process`")));
     }
+    #[cfg(feature = "fault-points")]
+    let fault_point = fault_point::FaultPoint::from_environment().map_err(Failure::settings)?;
     let shutdown = Shutdown::on_signals().map_err(Failure::breach)?;
     let store = Arc::new(open_store(config, &shutdown)?);
     let instance = config.process.instance_id.clone().unwrap_or_else(naming::chance_name);
@@ -85,6 +91,8 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
         stop_asked_ms: AtomicI64::new(0),
         progress: Mutex::new(vec![Progress::default(); usize::try_from(config.process.workers).unwrap_or(1)]),
         config: config.clone(),
+        #[cfg(feature = "fault-points")]
+        fault_point,
     });
     let pages = Pages { metrics, readiness: shared.readiness.clone(), instance: Some(shared.view.clone()) };
     shared.readiness.awaits("process", "brokers");

@@ -11,7 +11,14 @@ use crate::model::{Kind, Partition, Source, headers};
 
 impl Life<'_> {
     pub(super) fn send_outputs(&mut self, outputs: &[Output]) -> Result<(), Failure> {
-        outputs.iter().try_for_each(|output| self.send_output(output))
+        let (first, second) = outputs.split_at(outputs.len() / 2);
+        first.iter().try_for_each(|output| self.send_output(output))?;
+        #[cfg(feature = "fault-points")]
+        self.shared.fault_point.pass_with(super::fault_point::Instant::Within, "send", || {
+            // What fails to be delivered cannot be told any more, and need not be.
+            let _ = self.producer.drain();
+        });
+        second.iter().try_for_each(|output| self.send_output(output))
     }
 
     fn send_output(&mut self, output: &Output) -> Result<(), Failure> {

@@ -151,6 +151,8 @@ impl Life<'_> {
 
     fn commit(&mut self) -> Result<Input<'static>, Failure> {
         self.producer.drain().map_err(|trouble| self.sort(trouble))?;
+        #[cfg(feature = "fault-points")]
+        self.shared.fault_point.pass(super::fault_point::Instant::Within, "commit");
         if let Err(trouble) = self.producer.commit() {
             if let Trouble::Unknown(reason) = &trouble {
                 self.shared.metrics.rounds.with_label_values(&["unknown"]).inc();

@@ -197,7 +197,10 @@ impl Life<'_> {
         let rows = std::mem::take(&mut part.rows);
         let position = Position { changelog_next: part.next };
         let written = self.shared.store.restore_slice(writer, rows, position, self.shared.now().wall.0);
-        written.map_err(|error| self.store_failed(&error))
+        written.map_err(|error| self.store_failed(&error))?;
+        #[cfg(feature = "fault-points")]
+        self.shared.fault_point.pass(super::fault_point::Instant::Within, "restore");
+        Ok(())
     }
 
     fn restored(

@@ -201,7 +201,11 @@ impl Life<'_> {
                 effect => {
                     let name = effect.name();
                     let began = Instant::now();
+                    #[cfg(feature = "fault-points")]
+                    self.shared.fault_point.pass(super::fault_point::Instant::Before, name);
                     let answer = self.perform(effect);
+                    #[cfg(feature = "fault-points")]
+                    self.shared.fault_point.pass(super::fault_point::Instant::After, name);
                     tracing::debug!(
                         worker = self.index,
                         ms = began.elapsed().as_secs_f64() * 1e3,
