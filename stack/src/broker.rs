@@ -17,7 +17,11 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
 };
 
-use crate::{Program, StackError, process::Process, settings::Layout};
+use crate::{
+    Program, Proxy, StackError,
+    process::Process,
+    settings::{Behind, Layout, Node},
+};
 
 /// How long a broker may take to serve; with other stacks and builds on the machine it is far from quick.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
@@ -31,12 +35,13 @@ pub struct Broker {
     jars: PathBuf,
     layout: Layout,
     program: Program,
+    proxy: Option<Proxy>,
 }
 
 impl Broker {
     pub(crate) fn new(id: usize, dir: &Path, jars: PathBuf, layout: Layout) -> Result<Self, StackError> {
         let program = Program::new(dir.join(format!("broker-{id}")))?;
-        Ok(Self { id, jars, layout, program })
+        Ok(Self { id, jars, layout, program, proxy: None })
     }
 
     /// Its id, from 1 on.
@@ -46,7 +51,18 @@ impl Broker {
 
     /// Where clients connect: `127.0.0.1:port`.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.layout.nodes[self.id - 1].port)
+        format!("127.0.0.1:{}", self.node().public_port())
+    }
+
+    /// Where other brokers connect, and whoever is not to be troubled by the proxy's faults; without a proxy
+    /// the same as [`address`](Self::address).
+    pub fn direct(&self) -> String {
+        format!("127.0.0.1:{}", self.node().port)
+    }
+
+    /// What clients reach it through. Panics when the stack was not [proxied](crate::Builder::proxied).
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().unwrap_or_else(|| panic!("broker {} has no proxy", self.id))
     }
 
     /// The id of its process; `None` when it does not run.
@@ -101,7 +117,7 @@ impl Broker {
     /// `brokers - 1` others.
     pub fn wait_ready(&self, brokers: usize) -> Result<(), StackError> {
         let deadline = Instant::now() + START_TIMEOUT;
-        let address = SocketAddr::from(([127, 0, 0, 1], self.layout.nodes[self.id - 1].port));
+        let address = SocketAddr::from(([127, 0, 0, 1], self.node().port));
         let mut client = None;
         let mut last = "did not open its port".to_owned();
         while Instant::now() < deadline {
@@ -144,6 +160,14 @@ impl Broker {
         if status.success() { Ok(()) } else { Err(self.failed("could not format its data")) }
     }
 
+    /// Starts the proxy that its layout asks for.
+    pub(crate) fn start_proxy(&mut self) -> Result<(), StackError> {
+        if let Some(Behind { proxy_port, client_port }) = self.node().behind {
+            self.proxy = Some(Proxy::start(proxy_port, client_port)?);
+        }
+        Ok(())
+    }
+
     /// Lets it live on after this process.
     pub(crate) fn release(&self) {
         self.program.release();
@@ -156,6 +180,10 @@ impl Broker {
         command
     }
 
+    fn node(&self) -> &Node {
+        &self.layout.nodes[self.id - 1]
+    }
+
     fn properties(&self) -> PathBuf {
         self.program.dir().join("server.properties")
     }
@@ -166,7 +194,7 @@ impl Broker {
 
     fn client(&self) -> Result<BaseConsumer, StackError> {
         ClientConfig::new()
-            .set("bootstrap.servers", self.address())
+            .set("bootstrap.servers", self.direct())
             .set("reconnect.backoff.max.ms", "200")
             .set("log_level", "0")
             .create()

@@ -86,6 +86,14 @@ pub enum StackError {
         /// The one behind the last.
         to: u16,
     },
+    /// The proxy's port is taken.
+    #[error("cannot listen on port {port} ({source}): stop what listens there")]
+    Listen {
+        /// The port.
+        port: u16,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// A file or folder could not be made, read or removed.
     #[error("cannot {verb} `{path}`: {source}")]
     File {

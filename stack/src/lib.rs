@@ -6,6 +6,8 @@
 //!
 //! - [`Stack`]: all brokers of one folder; [`Builder`] says how many and where.
 //! - [`Broker`]: one of them, with the faults: [`kill`](Broker::kill), [`pause`](Broker::pause) and so on.
+//! - [`Proxy`]: what clients of a [proxied](Builder::proxied) stack reach a broker through; it cuts, stalls,
+//!   delays and swallows.
 //! - [`Program`]: any program in a folder of its own, with the same faults; [`Guard`] ends programs whose
 //!   owner died.
 //! - [`jars`]: Kafka's jars in the machine's cache.
@@ -22,6 +24,7 @@ pub mod jars;
 pub mod ports;
 pub mod process;
 mod program;
+mod proxy;
 mod settings;
 mod stack;
 
@@ -29,4 +32,5 @@ pub use broker::Broker;
 pub use error::StackError;
 pub use guard::Guard;
 pub use program::Program;
+pub use proxy::{Proxy, Request};
 pub use stack::{Builder, Stack};

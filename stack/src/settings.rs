@@ -22,10 +22,29 @@ pub(crate) struct Layout {
 /// The ports of one node.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Node {
-    /// Where clients and brokers connect.
+    /// Where brokers connect, and clients unless there is a proxy.
     pub port: u16,
     /// Where controllers connect.
     pub controller_port: u16,
+    /// Where clients connect instead, when there is a proxy before the broker.
+    #[serde(default)]
+    pub behind: Option<Behind>,
+}
+
+/// The ports of a node behind a proxy.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Behind {
+    /// Where clients find the proxy; what the broker tells them.
+    pub proxy_port: u16,
+    /// Where the proxy finds the broker.
+    pub client_port: u16,
+}
+
+impl Node {
+    /// Where clients connect.
+    pub(crate) fn public_port(&self) -> u16 {
+        self.behind.map_or(self.port, |behind| behind.proxy_port)
+    }
 }
 
 impl Layout {
@@ -48,9 +67,17 @@ impl Layout {
         line("controller.quorum.voters", &voters.join(","));
         line("controller.listener.names", &"CONTROLLER");
         line("inter.broker.listener.name", &"BROKER");
-        line("listener.security.protocol.map", &"BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT");
+        let map = "BROKER:PLAINTEXT,CLIENT:PLAINTEXT,CONTROLLER:PLAINTEXT";
+        line("listener.security.protocol.map", &map);
         let (port, controller) = (node.port, node.controller_port);
-        line("listeners", &format!("BROKER://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}"));
+        let listeners = format!("BROKER://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}");
+        if let Some(Behind { proxy_port, client_port }) = node.behind {
+            line("listeners", &format!("{listeners},CLIENT://127.0.0.1:{client_port}"));
+            let advertised = format!("BROKER://127.0.0.1:{port},CLIENT://127.0.0.1:{proxy_port}");
+            line("advertised.listeners", &advertised);
+        } else {
+            line("listeners", &listeners);
+        }
         line("log.dirs", &data.display());
         line("auto.create.topics.enable", &false);
         line("default.replication.factor", &count);
@@ -81,10 +108,10 @@ impl Layout {
         flags
     }
 
-    /// The brokers' addresses as clients take them: `127.0.0.1:p1,127.0.0.1:p2`.
-    pub(crate) fn bootstrap(&self) -> String {
+    /// Addresses of the nodes as clients take them: `127.0.0.1:p1,127.0.0.1:p2`.
+    pub(crate) fn bootstrap(&self, port: impl Fn(&Node) -> u16) -> String {
         let addresses: Vec<String> =
-            self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+            self.nodes.iter().map(|node| format!("127.0.0.1:{}", port(node))).collect();
         addresses.join(",")
     }
 }
@@ -95,7 +122,7 @@ mod tests {
 
     #[test]
     fn three_nodes_vote_and_replicate() {
-        let node = |port| Node { port, controller_port: port + 1 };
+        let node = |port| Node { port, controller_port: port + 1, behind: None };
         let layout = Layout {
             cluster: String::new(),
             nodes: vec![node(10), node(20), node(30)],
@@ -114,6 +141,28 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "`{line}` is missing in\n{text}");
         }
-        assert_eq!(layout.bootstrap(), "127.0.0.1:10,127.0.0.1:20,127.0.0.1:30");
+        assert!(!text.contains("advertised"), "{text}");
+        assert_eq!(layout.bootstrap(Node::public_port), "127.0.0.1:10,127.0.0.1:20,127.0.0.1:30");
+    }
+
+    #[test]
+    fn a_node_behind_a_proxy_sends_clients_there_and_brokers_to_itself() {
+        let behind = Some(Behind { proxy_port: 12, client_port: 13 });
+        let layout = Layout {
+            cluster: String::new(),
+            nodes: vec![Node { port: 10, controller_port: 11, behind }],
+            heap: None,
+            full_jit: false,
+            properties: Vec::new(),
+        };
+        let text = layout.properties(1, Path::new("data"));
+        for line in [
+            "listeners=BROKER://127.0.0.1:10,CONTROLLER://127.0.0.1:11,CLIENT://127.0.0.1:13",
+            "advertised.listeners=BROKER://127.0.0.1:10,CLIENT://127.0.0.1:12",
+        ] {
+            assert!(text.lines().any(|found| found == line), "`{line}` is missing in\n{text}");
+        }
+        assert_eq!(layout.bootstrap(Node::public_port), "127.0.0.1:12");
+        assert_eq!(layout.bootstrap(|node| node.port), "127.0.0.1:10");
     }
 }

@@ -12,7 +12,7 @@ use std::io::Read;
 
 use crate::{
     Broker, Guard, StackError, jars, ports,
-    settings::{Layout, Node},
+    settings::{Behind, Layout, Node},
 };
 
 /// How long dropping a stack waits for brokers that keep their data to stop in order.
@@ -26,6 +26,7 @@ pub struct Builder {
     keep: bool,
     heap: Option<String>,
     full_jit: bool,
+    proxied: bool,
     properties: Vec<(String, String)>,
 }
 
@@ -67,6 +68,15 @@ impl Builder {
         self
     }
 
+    /// Puts a [`Proxy`](crate::Proxy) before each broker: clients reach it only through that, while brokers
+    /// and controllers talk to each other directly. The proxies are this process's: [`Stack::detach`] leaves
+    /// none.
+    #[must_use]
+    pub fn proxied(mut self) -> Self {
+        self.proxied = true;
+        self
+    }
+
     /// A broker setting on top of the stack's own.
     #[must_use]
     pub fn property(mut self, key: &str, value: &str) -> Self {
@@ -91,7 +101,8 @@ impl Builder {
         let mut stack = Stack { dir, jars, layout, brokers, wipe: false, owned: true, guard: None };
         stack.format()?;
         stack.guard = Some(Guard::over(&stack.dir, temporary && !self.keep)?);
-        for broker in &stack.brokers {
+        for broker in &mut stack.brokers {
+            broker.start_proxy()?;
             broker.start()?;
         }
         stack.wait_ready()?;
@@ -119,7 +130,7 @@ impl Builder {
             full_jit: self.full_jit,
             properties: self.properties.clone(),
         };
-        let layout = match read_layout(dir) {
+        let mut layout = match read_layout(dir) {
             Ok(old) if old.nodes.len() == self.brokers => new(old.nodes, old.cluster),
             Ok(old) => {
                 let (expected, found) = (self.brokers, old.nodes.len());
@@ -127,15 +138,31 @@ impl Builder {
             }
             Err(StackError::Absent { .. }) => {
                 let ports = ports::take(self.brokers * 2)?;
-                let nodes = ports.chunks(2).map(|pair| Node { port: pair[0], controller_port: pair[1] });
+                let nodes = ports.chunks(2).map(|pair| Node {
+                    port: pair[0],
+                    controller_port: pair[1],
+                    behind: None,
+                });
                 new(nodes.collect(), cluster_id()?)
             }
             Err(error) => return Err(error),
         };
+        for node in &mut layout.nodes {
+            node.behind = self.behind(node.behind)?;
+        }
         let path = dir.join("stack.json");
         let text = serde_json::to_string_pretty(&layout).expect("strings and numbers are JSON");
         fs::write(&path, text).map_err(StackError::file("write", &path))?;
         Ok(layout)
+    }
+
+    /// The ports that a proxied node needs, those of an earlier start if it had some.
+    fn behind(&self, old: Option<Behind>) -> Result<Option<Behind>, StackError> {
+        if !self.proxied || old.is_some() {
+            return Ok(old.filter(|_| self.proxied));
+        }
+        let ports = ports::take(2)?;
+        Ok(Some(Behind { proxy_port: ports[0], client_port: ports[1] }))
     }
 }
 
@@ -154,7 +181,15 @@ pub struct Stack {
 impl Stack {
     /// One broker in a temporary folder, unless told otherwise.
     pub fn builder() -> Builder {
-        Builder { brokers: 1, dir: None, keep: false, heap: None, full_jit: false, properties: Vec::new() }
+        Builder {
+            brokers: 1,
+            dir: None,
+            keep: false,
+            heap: None,
+            full_jit: false,
+            proxied: false,
+            properties: Vec::new(),
+        }
     }
 
     /// The stack that lives in `dir`, running or not, without owning it: dropping it changes nothing.
@@ -169,7 +204,12 @@ impl Stack {
 
     /// What clients take as `bootstrap.servers`: `127.0.0.1:p1,127.0.0.1:p2`.
     pub fn bootstrap(&self) -> String {
-        self.layout.bootstrap()
+        self.layout.bootstrap(Node::public_port)
+    }
+
+    /// The same past the proxies, for clients that their faults must not reach.
+    pub fn direct(&self) -> String {
+        self.layout.bootstrap(|node| node.port)
     }
 
     /// The folder with data and logs.

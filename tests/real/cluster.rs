@@ -19,15 +19,21 @@ pub fn cluster() -> &'static Stack {
 pub struct Settings {
     variables: Vec<(String, String)>,
     test: String,
+    direct: String,
 }
 
 impl Settings {
     /// Topics and a group that carry the test's name, on the shared brokers.
     pub fn of(test: &str) -> Self {
-        let settings = Self { variables: Vec::new(), test: test.to_owned() };
+        Self::on(cluster(), test)
+    }
+
+    /// The same on other brokers.
+    pub fn on(stack: &Stack, test: &str) -> Self {
+        let settings = Self { variables: Vec::new(), test: test.to_owned(), direct: stack.direct() };
         ["staging", "stock_data", "bad_data"]
             .into_iter()
-            .fold(settings.with("KAFKA__BROKERS", &cluster().bootstrap()), |settings, topic| {
+            .fold(settings.with("KAFKA__BROKERS", &stack.bootstrap()), |settings, topic| {
                 let variable = format!("TOPICS__{}", topic.to_uppercase());
                 let name = settings.topic(topic);
                 settings.with(&variable, &name)
@@ -41,6 +47,11 @@ impl Settings {
         self.variables.retain(|(known, _)| *known != name);
         self.variables.push((name, value.to_owned()));
         self
+    }
+
+    /// The brokers as the test's own clients reach them, whatever happens to the binary's.
+    pub fn direct(&self) -> &str {
+        &self.direct
     }
 
     /// The group.

@@ -21,7 +21,7 @@ use rdkafka::{
 use tickgate::model::partition_of;
 
 use crate::{
-    cluster::{Settings, cluster},
+    cluster::Settings,
     draft::{Draft, FAULTS, HEADERS, SHAPES},
 };
 
@@ -225,7 +225,7 @@ impl Producer {
     /// A producer to the staging of `settings`.
     pub fn new(settings: &Settings) -> Self {
         let client = ClientConfig::new()
-            .set("bootstrap.servers", cluster().bootstrap())
+            .set("bootstrap.servers", settings.direct())
             .set("enable.idempotence", "true")
             .set("partitioner", "murmur2")
             .set("compression.type", "lz4")

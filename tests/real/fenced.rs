@@ -38,7 +38,7 @@ fn claims(settings: &Settings) -> Vec<String> {
     for partition in 0..PARTITIONS {
         list.add_partition(&settings.topic("staging"), partition);
     }
-    let found = observer(settings.group()).committed_offsets(list, Duration::from_secs(10)).unwrap();
+    let found = observer(settings).committed_offsets(list, Duration::from_secs(10)).unwrap();
     found.elements().iter().map(|element| element.metadata().to_owned()).collect()
 }
 

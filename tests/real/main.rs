@@ -1,7 +1,7 @@
 //! Tests against real Kafka: three brokers, started once for all of them, on this machine.
 //!
-//! Each test has its own topics and its own group, so they run side by side. Faults in brokers need a
-//! stack of their own.
+//! Each test has its own topics and its own group, so they run side by side. Tests that break brokers or the
+//! network share three others, behind proxies, and take turns on them (`rig.rs`).
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
@@ -13,9 +13,11 @@ mod feed;
 mod fenced;
 mod gate;
 mod ingest;
+mod network;
 mod offsets;
 mod proof;
 mod refusals;
+mod rig;
 mod silences;
 mod startup;
 mod topics;

@@ -8,17 +8,17 @@ use rdkafka::{
 };
 
 use crate::{
-    cluster::{Settings, cluster},
+    cluster::Settings,
     gate::{PATIENCE, wait_for},
 };
 
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A consumer of `group` that never joins it.
-pub fn observer(group: &str) -> BaseConsumer {
+/// A consumer of the group that never joins it.
+pub fn observer(settings: &Settings) -> BaseConsumer {
     ClientConfig::new()
-        .set("bootstrap.servers", cluster().bootstrap())
-        .set("group.id", group)
+        .set("bootstrap.servers", settings.direct())
+        .set("group.id", settings.group())
         .set("enable.auto.commit", "false")
         .set("isolation.level", "read_uncommitted")
         .create()
@@ -27,9 +27,14 @@ pub fn observer(group: &str) -> BaseConsumer {
 
 /// The partitions of `topic`, each with the end of its log.
 pub fn ends(consumer: &BaseConsumer, topic: &str) -> BTreeMap<i32, i64> {
-    let metadata = consumer.fetch_metadata(Some(topic), ASK_TIMEOUT).unwrap();
-    let partitions = metadata.topics()[0].partitions().iter().map(rdkafka::metadata::MetadataPartition::id);
-    partitions.map(|id| (id, consumer.fetch_watermarks(topic, id, ASK_TIMEOUT).unwrap().1)).collect()
+    // A partition's leader may be moving.
+    wait_for("ends of a topic", PATIENCE, || {
+        let metadata = consumer.fetch_metadata(Some(topic), ASK_TIMEOUT).ok()?;
+        let partitions = metadata.topics()[0].partitions();
+        let ids = partitions.iter().map(rdkafka::metadata::MetadataPartition::id);
+        let end = |id| Some((id, consumer.fetch_watermarks(topic, id, ASK_TIMEOUT).ok()?.1));
+        ids.map(end).collect::<Option<BTreeMap<_, _>>>().filter(|ends| !ends.is_empty())
+    })
 }
 
 /// The group's committed offsets; partitions without one are left out.
@@ -51,7 +56,7 @@ pub fn committed(consumer: &BaseConsumer, topic: &str, partitions: &[i32]) -> BT
 
 /// Waits until the group has committed all that is on staging now.
 pub fn wait_caught_up(settings: &Settings, patience: Duration) {
-    let consumer = observer(settings.group());
+    let consumer = observer(settings);
     let staging = settings.topic("staging");
     let wanted = ends(&consumer, &staging);
     let partitions: Vec<i32> = wanted.keys().copied().collect();

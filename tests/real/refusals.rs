@@ -66,18 +66,18 @@ impl World {
     }
 
     fn committed(&self) -> BTreeMap<i32, i64> {
-        committed(&observer(self.settings.group()), &self.staging(), &ALL)
+        committed(&observer(&self.settings), &self.staging(), &ALL)
     }
 
     fn log_ends(&self) -> BTreeMap<i32, i64> {
-        ends(&observer(self.settings.group()), &self.staging())
+        ends(&observer(&self.settings), &self.staging())
     }
 
     /// Commits another offset for partition 1, as any client can while the group has no members.
     fn move_offset(&self, offset: i64) {
         let mut moved = TopicPartitionList::new();
         moved.add_partition_offset(&self.staging(), 1, Offset::Offset(offset)).unwrap();
-        let client = observer(self.settings.group());
+        let client = observer(&self.settings);
         // The member that stopped may take a moment to be gone.
         wait_for("group without members", PATIENCE, || client.commit(&moved, CommitMode::Sync).ok());
     }
