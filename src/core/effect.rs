@@ -1,5 +1,6 @@
 //! What the core wants done. Effects are carried out one at a time, in order, and answered before the next.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::input::Generation;
@@ -152,7 +153,60 @@ impl Effect {
     }
 }
 
+/// The name and what it is about, as the log tells it: partitions with offsets, and numbers of messages.
+impl fmt::Display for Effect {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(to, "{}", self.name())?;
+        match self {
+            Self::ReadOwners(partitions)
+            | Self::AwaitStable(partitions)
+            | Self::ReadTargets(partitions)
+            | Self::Release(partitions) => partitions.iter().try_for_each(|of| write!(to, " {of}")),
+            Self::Claim(offsets)
+            | Self::Resume(offsets)
+            | Self::Rewind(offsets)
+            | Self::LookAtEnds(offsets) => offsets.iter().try_for_each(|(of, at)| write!(to, " {of}@{at}")),
+            Self::Restore(targets) => targets
+                .iter()
+                .try_for_each(|target| write!(to, " {} to {}", target.partition, target.changelog_end)),
+            Self::Send(outputs) => Output::WORDS.iter().try_for_each(|word| {
+                match outputs.iter().filter(|output| output.word() == *word).count() {
+                    0 => Ok(()),
+                    count => write!(to, " {count} {word}"),
+                }
+            }),
+            Self::Log(writes) => writes.iter().try_for_each(|write| {
+                let (of, rows, next) = (write.partition, write.rows.len(), write.checkpoint.next_offset);
+                write!(to, " {of}@{next} with {rows}")
+            }),
+            Self::SendOffsets { offsets, .. } => offsets.iter().try_for_each(|(of, at, given_up)| {
+                write!(to, " {of}@{at}{}", if *given_up { " given up" } else { "" })
+            }),
+            Self::Apply(applied) => applied.iter().try_for_each(|part| {
+                write!(to, " {} {}..{}", part.writes[part.index].partition, part.from, part.to)
+            }),
+            Self::Fence(ids) => write!(to, " {}", ids.len()),
+            Self::Lookup(symbols) => write!(to, " {}", symbols.len()),
+            Self::Begin | Self::Commit | Self::Abort | Self::Notice(_) | Self::Rejoin(_) => Ok(()),
+            Self::Stop(stop) => write!(to, " {}", stop.name()),
+        }
+    }
+}
+
 impl Output {
+    /// Every word for an output, in the order that they are told in.
+    const WORDS: [&str; 5] = ["accepted", "rejected", "removed", "unsendable", "event"];
+
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Forward { .. } => Self::WORDS[0],
+            Self::Reject { .. } => Self::WORDS[1],
+            Self::Remove { .. } => Self::WORDS[2],
+            Self::Unsendable { .. } => Self::WORDS[3],
+            Self::Event { .. } => Self::WORDS[4],
+        }
+    }
+
     pub(super) fn event(partition: Partition, symbol: Arc<str>, event: &Event) -> Self {
         Self::Event { partition, kind: event.kind(), symbol, value: event.to_json() }
     }
@@ -236,6 +290,18 @@ pub enum Stop {
     Refused(Refusal),
     /// The store can't be written or read.
     Store(String),
+}
+
+impl Stop {
+    /// What the log calls it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Interrupted => "interrupted",
+            Self::Refused(_) => "refused",
+            Self::Store(_) => "store",
+        }
+    }
 }
 
 /// Why a partition may not be processed.

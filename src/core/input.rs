@@ -74,6 +74,16 @@ pub enum Input<'a> {
     Committed(Vec<(Partition, Offset)>),
 }
 
+impl Input<'_> {
+    /// Why the effect failed that this answers; `None` when it did not.
+    pub fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Failed(failure) => Some(failure),
+            _ => None,
+        }
+    }
+}
+
 /// Why an effect failed, told apart by what must follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
@@ -110,6 +120,21 @@ pub enum Failure {
     },
     /// The process was asked to stop while it waited.
     Interrupted,
+}
+
+impl Failure {
+    /// What the log calls it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Abort { .. } => "abort",
+            Self::Unsendable { .. } => "unsendable",
+            Self::Unknown => "unknown",
+            Self::Fenced { .. } => "fenced",
+            Self::Refused { .. } => "refused",
+            Self::Store { .. } => "store",
+            Self::Interrupted => "interrupted",
+        }
+    }
 }
 
 /// What a partition's committed offset says, read without waiting for pending ones.

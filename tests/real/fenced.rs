@@ -27,7 +27,7 @@ fn settings(test: &str) -> Settings {
 }
 
 /// The transactional id that the instance says it uses.
-fn id(gate: &Gate) -> Option<String> {
+pub fn id(gate: &Gate) -> Option<String> {
     let view: Value = serde_json::from_str(&gate.get("/v1/instance")?).unwrap();
     view["workers"]["0"]["transactional_id"].as_str().filter(|id| !id.is_empty()).map(str::to_owned)
 }
@@ -43,7 +43,7 @@ fn claims(settings: &Settings) -> Vec<String> {
 }
 
 /// What any client can do.
-fn fence(id: &str) {
+pub fn fence(id: &str) {
     let taker: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", cluster().bootstrap())
         .set("transactional.id", id)

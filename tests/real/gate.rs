@@ -92,6 +92,11 @@ impl Gate {
         self.child = Some(child);
     }
 
+    /// How often it was started.
+    pub fn starts(&self) -> usize {
+        self.starts
+    }
+
     /// Ends it with SIGKILL, as a crash would.
     pub fn kill(&mut self) {
         self.signal(Signal::SIGKILL);

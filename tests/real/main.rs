@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
+mod agreement;
 mod audit;
 mod cluster;
 mod draft;
@@ -18,6 +19,8 @@ mod offsets;
 mod proof;
 mod refusals;
 mod rig;
+#[path = "../scenario/mod.rs"]
+mod scenario;
 mod silences;
 mod startup;
 mod topics;

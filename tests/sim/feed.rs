@@ -79,7 +79,7 @@ fn bad(
     staged(Some(value), Truth::Bad)
 }
 
-fn quote(symbol: &str, time: i64, cents: i64) -> Vec<u8> {
+pub fn quote(symbol: &str, time: i64, cents: i64) -> Vec<u8> {
     let (whole, rest, time) = (cents / 100, cents % 100, EventTime(time));
     format!(r#"{{"symbol":"{symbol}","last_price":{whole}.{rest:02},"volume":1,"timestamp":"{time}"}}"#)
         .into_bytes()

@@ -6,6 +6,7 @@
 //! - `worker`, `perform`: the interpreter, which is to the models what `roles::process` is to the real thing.
 //! - `reference`: what must come of the records. `invariants`: what must be true at every step.
 //! - `determinism`, `teeth`: that the simulation is one, and that it can fail.
+//! - `agreement`: that the interpreter does what the gate does on real Kafka, in the same order.
 //! - `script`, `shortest`: which happenings of a seed take place, and the fewest of them that still fail.
 //!
 //! `SIM_SEEDS=n` runs that many seeds; `SIM_FROM=n` starts elsewhere; `SIM_SEED=n` replays one with its trace,
@@ -13,6 +14,7 @@
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
+mod agreement;
 mod determinism;
 mod disk;
 mod feed;
@@ -22,6 +24,8 @@ mod journal;
 mod offsets;
 mod perform;
 mod reference;
+#[path = "../scenario/mod.rs"]
+mod scenario;
 mod schedule;
 mod script;
 mod shortest;

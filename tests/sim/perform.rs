@@ -19,6 +19,11 @@ use crate::worker::{Life, Process, Sent};
 /// Changelog rows that a restore writes at once.
 const SLICE_ROWS: usize = 3;
 
+/// How long a takeover waits for the mark of an owner that gives up in order, as the gate does.
+const MARK_WAIT_MS: i64 = 250;
+/// In 1,000: a fenced producer learns of it when it sends.
+const LEARNS_AT_ONCE: u32 = 200;
+
 /// An effect's answer; nothing while it has to wait.
 type Answer = Option<Input<'static>>;
 
@@ -26,9 +31,9 @@ impl Process {
     pub fn perform(&mut self, effect: &Effect, site: &mut Site) -> Result<Answer, Breach> {
         let stops = self.asked_to_stop;
         let life = self.life.as_mut().expect("only the living perform effects");
-        site.trace.note(format_args!("{} {}", life.id, brief(effect)));
+        site.trace.note(format_args!("{} {effect}", life.id));
         let answer = match effect {
-            Effect::ReadOwners(partitions) => Some(life.read_owners(partitions, site)),
+            Effect::ReadOwners(partitions) => life.read_owners(partitions, site),
             Effect::Fence(ids) => patiently(life.fence(ids, site)?, stops),
             Effect::AwaitStable(partitions) => patiently(await_stable(partitions, site), stops),
             Effect::Claim(offsets) => Some(life.claim(offsets, site)),
@@ -208,7 +213,8 @@ impl Process {
 }
 
 impl Life {
-    fn read_owners(&mut self, partitions: &[Partition], site: &Site) -> Input<'static> {
+    /// Waits a little for the marks of owners that give up in order.
+    fn read_owners(&mut self, partitions: &[Partition], site: &Site) -> Answer {
         self.excused.clear();
         let mut owners = Vec::with_capacity(partitions.len());
         for partition in partitions {
@@ -218,7 +224,15 @@ impl Life {
             }
             owners.push(Owner { partition: *partition, claim });
         }
-        Input::Owners(owners)
+        let foreign = |owner: &Owner| {
+            owner.claim.as_ref().is_some_and(|claim| !claim.released && claim.transactional_id != self.id)
+        };
+        let give_up_ms = *self.marks_until_ms.get_or_insert(site.journal.now_ms + MARK_WAIT_MS);
+        if owners.iter().any(foreign) && site.journal.now_ms <= give_up_ms {
+            return None;
+        }
+        self.marks_until_ms = None;
+        Some(Input::Owners(owners))
     }
 
     fn fence(&self, ids: &[String], site: &mut Site) -> Result<Answer, Breach> {
@@ -287,7 +301,7 @@ impl Life {
         (partition, topic, Body::Output { source: Source { partition, offset }, kind })
     }
 
-    /// Sends one message. What a fenced producer sends is never there; it may learn of it later.
+    /// Sends one message. What a fenced producer sends is never there; mostly it learns of it later.
     fn add(
         &mut self,
         topic: Topic,
@@ -301,7 +315,8 @@ impl Life {
                 Ok(at)
             }
             Err(Trouble::Busy) => Err(None),
-            Err(Trouble::Fenced) => Err(Some(Input::Failed(fenced()))),
+            Err(Trouble::Fenced) if site.fails(LEARNS_AT_ONCE) => Err(Some(Input::Failed(fenced()))),
+            Err(Trouble::Fenced) => Ok(site.journal.high_watermark(topic, partition)),
         }
     }
 
@@ -401,21 +416,4 @@ fn stored(write: &Writes, to: Offset, site: &Site) -> Write {
 
 fn fenced() -> Failure {
     Failure::Fenced { reason: "a newer epoch".to_owned() }
-}
-
-/// An effect without its payload.
-fn brief(effect: &Effect) -> String {
-    match effect {
-        Effect::Send(outputs) => format!("Send {}", outputs.len()),
-        Effect::Log(writes) => {
-            let parts: Vec<_> =
-                writes.iter().map(|w| (w.partition, w.rows.len(), w.checkpoint.next_offset)).collect();
-            format!("Log {parts:?}")
-        }
-        Effect::Apply(applied) => {
-            let parts: Vec<_> = applied.iter().map(|part| (part.from, part.to)).collect();
-            format!("Apply {parts:?}")
-        }
-        other => format!("{other:?}"),
-    }
 }

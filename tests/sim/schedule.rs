@@ -92,6 +92,23 @@ impl Schedule {
         }
     }
 
+    /// Nothing happens by chance.
+    pub fn orderly(partitions: i32) -> Self {
+        Self {
+            partitions,
+            instances: 0,
+            symbols: 0,
+            steps: 0,
+            hot_symbols: 1_000,
+            round_max_records: 1_000,
+            lost_replies: 0,
+            refusals: 0,
+            bad: 0,
+            weights: Vec::new(),
+            total: 0,
+        }
+    }
+
     /// Whether wall clocks can be wrong.
     pub fn leaps(&self) -> bool {
         self.weights.iter().any(|(happening, weight)| *happening == Happening::Leap && *weight > 0)

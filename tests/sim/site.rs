@@ -41,8 +41,7 @@ pub struct Site {
 }
 
 impl Site {
-    pub fn new(mut rng: ChaCha8Rng, planted: Planted, prints: bool) -> Self {
-        let schedule = Schedule::draw(&mut rng);
+    pub fn new(rng: ChaCha8Rng, schedule: Schedule, planted: Planted, prints: bool) -> Self {
         Self {
             rng,
             trace: Trace::new(prints),

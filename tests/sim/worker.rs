@@ -47,6 +47,8 @@ pub struct Life {
     pub round: Sent,
     /// Owners read while the commit that marks them as released had no marker yet.
     pub excused: Vec<String>,
+    /// Until when marks are waited for, while owners are being read.
+    pub marks_until_ms: Option<i64>,
     told_to_stop: bool,
 }
 
@@ -116,12 +118,14 @@ impl Process {
         match effect {
             Effect::Notice(notice) => site.trace.note(format_args!("{} {notice:?}", life.id)),
             Effect::Rejoin(reason) => {
+                site.trace.effect(self.index, &Effect::Rejoin(reason.clone()), None);
                 site.trace.note(format_args!("{} rejoins: {reason}", life.id));
                 let number = life.number;
                 self.leave(site);
                 self.live(number + 1, site);
             }
             Effect::Stop(stop) => {
+                site.trace.effect(self.index, &Effect::Stop(stop.clone()), None);
                 site.trace.note(format_args!("{} stops: {stop:?}", life.id));
                 self.leave(site);
                 if !matches!(stop, Stop::Clean | Stop::Interrupted) {
@@ -133,6 +137,7 @@ impl Process {
                 let life = self.life.as_mut().expect("an effect ends no life");
                 match answer {
                     Some(answer) => {
+                        site.trace.effect(self.index, &effect, answer.failure());
                         if let Input::Failed(failure) = &answer {
                             site.trace.note(format_args!("{} failed: {failure:?}", life.id));
                         }
@@ -164,6 +169,7 @@ impl Process {
             batch: Vec::new(),
             round: Sent::default(),
             excused: Vec::new(),
+            marks_until_ms: None,
             told_to_stop: false,
         });
     }

@@ -61,7 +61,9 @@ pub fn happenings(seed: u64) -> usize {
 
 impl World {
     fn new(script: &Script, planted: Planted, prints: bool) -> Self {
-        let mut site = Site::new(script.shape(), planted, prints);
+        let mut rng = script.shape();
+        let schedule = Schedule::draw(&mut rng);
+        let mut site = Site::new(rng, schedule, planted, prints);
         site.trace.note(format_args!("{:?}", site.schedule));
         let processes = (0..site.schedule.instances).map(Process::new).collect();
         let feed = Feed::new(&site.schedule);

@@ -194,29 +194,41 @@ impl Life<'_> {
     /// Carries out what the core wants, answer by answer.
     fn carry_out(&mut self, core: &mut Processor) -> Option<Ended> {
         while let Some(effect) = core.poll_effect() {
+            let what = tracing::enabled!(tracing::Level::DEBUG).then(|| effect.to_string());
+            let began = Instant::now();
             match effect {
                 Effect::Notice(notice) => self.tell(&notice),
-                Effect::Rejoin(reason) => return Some(Ended::Rejoin(reason)),
-                Effect::Stop(stop) => return Some(Ended::Stopped(stop)),
+                Effect::Rejoin(reason) => {
+                    self.say_done(what, None, began);
+                    return Some(Ended::Rejoin(reason));
+                }
+                Effect::Stop(stop) => {
+                    self.say_done(what, None, began);
+                    return Some(Ended::Stopped(stop));
+                }
                 effect => {
+                    #[cfg(feature = "fault-points")]
                     let name = effect.name();
-                    let began = Instant::now();
                     #[cfg(feature = "fault-points")]
                     self.shared.fault_point.pass(super::fault_point::Instant::Before, name);
                     let answer = self.perform(effect);
                     #[cfg(feature = "fault-points")]
                     self.shared.fault_point.pass(super::fault_point::Instant::After, name);
-                    tracing::debug!(
-                        worker = self.index,
-                        ms = began.elapsed().as_secs_f64() * 1e3,
-                        "carried out: {name}"
-                    );
+                    self.say_done(what, answer.failure(), began);
                     self.pause_after(&answer);
                     core.handle(answer, self.shared.now());
                 }
             }
         }
         None
+    }
+
+    /// A line of the log for every effect, in the words that the simulation has for them.
+    fn say_done(&self, what: Option<String>, failure: Option<&Failure>, began: Instant) {
+        let Some(effect) = what else { return };
+        let (worker, ms) = (self.index, began.elapsed().as_secs_f64() * 1e3);
+        let failure = failure.map(Failure::name);
+        tracing::debug!(worker, ms, effect, failure, "carried out");
     }
 
     fn group_said(&mut self, event: GroupEvent, core: &mut Processor) {
