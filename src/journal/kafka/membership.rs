@@ -51,6 +51,8 @@ pub struct Metadata(pub(super) ConsumerGroupMetadata);
 struct GroupContext {
     events: Mutex<VecDeque<GroupEvent>>,
     count: AtomicU64,
+    /// An assignment waits for its answer.
+    is_assigning: AtomicBool,
     closing: AtomicBool,
 }
 
@@ -84,8 +86,10 @@ impl ConsumerContext for GroupContext {
             .iter()
             .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
             .collect();
+        let is_assigning = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        self.is_assigning.store(is_assigning, Ordering::SeqCst);
         let event = match code {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => GroupEvent::Assigned(list),
+            _ if is_assigning => GroupEvent::Assigned(list),
             _ if consumer.assignment_lost() => GroupEvent::Lost(list),
             _ => GroupEvent::Revoked(list),
         };
@@ -115,6 +119,7 @@ impl Membership {
         let context = GroupContext {
             events: Mutex::default(),
             count: AtomicU64::new(0),
+            is_assigning: AtomicBool::new(false),
             closing: AtomicBool::new(false),
         };
         let consumer: BaseConsumer<GroupContext> = config.create_with_context(context)?;
@@ -164,12 +169,19 @@ impl Membership {
 
     /// Starts reading these partitions, and no others, here: the answer to an assignment.
     pub fn assign(&self, offsets: &[(Partition, Offset)]) -> Result<(), KafkaError> {
+        self.consumer.context().is_assigning.store(false, Ordering::SeqCst);
         self.consumer.assign(&self.list(offsets)?)
     }
 
-    /// Gives all partitions up: the answer to a revocation.
+    /// Gives all partitions up: the answer to a revocation, and to an assignment that is not taken.
     pub fn unassign(&self) -> Result<(), KafkaError> {
-        self.consumer.unassign()
+        if self.consumer.context().is_assigning.swap(false, Ordering::SeqCst) {
+            // librdkafka takes nothing but an assign as the answer to an assignment: after an unassign it would
+            // wait on for ever, deaf to the group.
+            self.consumer.assign(&TopicPartitionList::new())
+        } else {
+            self.consumer.unassign()
+        }
     }
 
     /// Reads these partitions again from here.
@@ -207,7 +219,7 @@ impl Drop for Membership {
     fn drop(&mut self) {
         self.consumer.context().closing.store(true, Ordering::SeqCst);
         // An event that was queued but not answered would keep the close waiting for ever.
-        if let Err(error) = self.consumer.unassign() {
+        if let Err(error) = self.unassign() {
             tracing::debug!(%error, "could not give partitions up before leaving the group");
         }
     }
