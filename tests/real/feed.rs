@@ -110,6 +110,7 @@ impl Feed {
     pub fn make(&mut self) -> Sent {
         let number = self.made;
         self.made += 1;
+        self.now_ms = now_ms();
         if number < SILENT {
             return self.silent(number, self.now_ms - SILENCE_MS);
         }

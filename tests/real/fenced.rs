@@ -4,8 +4,7 @@
 use std::{thread, time::Duration};
 
 use rdkafka::{
-    ClientConfig, TopicPartitionList,
-    consumer::Consumer,
+    ClientConfig,
     producer::{BaseProducer, Producer as _},
 };
 use serde_json::Value;
@@ -14,7 +13,7 @@ use crate::{
     cluster::{Settings, cluster},
     feed::{Feed, Producer, now_ms, quote},
     gate::{Gate, PATIENCE, wait_for},
-    offsets::{observer, wait_caught_up},
+    offsets::{claims, wait_caught_up},
     proof::Proof,
 };
 
@@ -30,16 +29,6 @@ fn settings(test: &str) -> Settings {
 pub fn id(gate: &Gate) -> Option<String> {
     let view: Value = serde_json::from_str(&gate.get("/v1/instance")?).unwrap();
     view["workers"]["0"]["transactional_id"].as_str().filter(|id| !id.is_empty()).map(str::to_owned)
-}
-
-/// The ids in the metadata of the group's committed offsets.
-fn claims(settings: &Settings) -> Vec<String> {
-    let mut list = TopicPartitionList::new();
-    for partition in 0..PARTITIONS {
-        list.add_partition(&settings.topic("staging"), partition);
-    }
-    let found = observer(settings).committed_offsets(list, Duration::from_secs(10)).unwrap();
-    found.elements().iter().map(|element| element.metadata().to_owned()).collect()
 }
 
 /// What any client can do.
@@ -110,7 +99,7 @@ fn an_idle_worker_is_fenced_by_the_id_in_the_offsets_and_its_successor_reads_the
     Feed::new(5, PARTITIONS).flow(&settings, 2_100, Duration::from_millis(500));
     wait_caught_up(&settings, PATIENCE);
     let first = wait_for("id of the worker", PATIENCE, || id(&gate));
-    assert_eq!(claims(&settings), vec![first.clone(); 3]);
+    assert_eq!(claims(&settings, PARTITIONS), vec![first.clone(); 3]);
     fence(&first);
     let producer = Producer::new(&settings);
     for symbol in ["AAPL", "MSFT", "GOOG", "AMZN"] {
@@ -119,9 +108,9 @@ fn an_idle_worker_is_fenced_by_the_id_in_the_offsets_and_its_successor_reads_the
     producer.flush();
     let second = wait_rebuilt(&gate, &first);
     wait_caught_up(&settings, PATIENCE);
-    assert_eq!(claims(&settings), vec![second.clone(); 3]);
+    assert_eq!(claims(&settings, PARTITIONS), vec![second.clone(); 3]);
     // It is still the one process, and it stops in order.
     assert_eq!(gate.terminate(), Some(0));
-    assert_eq!(claims(&settings), vec![format!("{second};rel"); 3]);
+    assert_eq!(claims(&settings, PARTITIONS), vec![format!("{second};rel"); 3]);
     Proof::of(&settings);
 }

@@ -28,6 +28,8 @@ pub const PATIENCE: Duration = Duration::from_mins(2);
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// How much of each log a failed test prints.
 const SHOWN_LINES: usize = 150;
+/// How many of the last starts have their logs printed.
+const SHOWN_STARTS: usize = 8;
 
 /// Waits until `attempt` gives something; panics with `what` when it doesn't within `patience`.
 pub fn wait_for<T>(what: &str, patience: Duration, mut attempt: impl FnMut() -> Option<T>) -> T {
@@ -77,6 +79,16 @@ impl Gate {
 
     /// Starts the process, with arguments after `process`. The instance must not be running.
     pub fn start_again(&mut self, arguments: &[&str]) {
+        self.spawn(arguments, None);
+    }
+
+    /// Starts the process with a fault point, as in `kill before commit #3`.
+    #[cfg(feature = "fault-points")]
+    pub fn start_to(&mut self, fault: &str) {
+        self.spawn(&[], Some(fault));
+    }
+
+    fn spawn(&mut self, arguments: &[&str], fault: Option<&str>) {
         assert!(self.child.is_none(), "it is running already");
         // An address of an earlier start would answer nothing, or be somebody else's by now.
         let _ = fs::remove_file(self.state_dir().join("http"));
@@ -88,6 +100,7 @@ impl Gate {
             .with("PROCESS__STATE_DIR", self.state_dir().to_str().unwrap())
             .with("PROCESS__HTTP", "127.0.0.1:0");
         let mut command = settings.command(&["process"]);
+        command.envs(fault.map(|fault| ("FAULT_POINT", fault)));
         let child = command.args(arguments).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         self.child = Some(child);
     }
@@ -113,6 +126,43 @@ impl Gate {
     #[allow(dead_code)] // for refusals, whose tests come with their own module
     pub fn wait_end(&mut self) -> Option<i32> {
         self.ended(PATIENCE).code()
+    }
+
+    /// Waits until it has killed itself at its fault point.
+    #[cfg(feature = "fault-points")]
+    pub fn wait_killed(&mut self) {
+        let status = self.ended(PATIENCE);
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        assert_eq!(signal, Some(Signal::SIGKILL as i32), "{status}");
+        assert_eq!(self.logged("at the fault point").len(), 1);
+    }
+
+    /// Whether it kills itself at its fault point within `patience`; otherwise it is killed where it is.
+    #[cfg(feature = "fault-points")]
+    pub fn killed_within(&mut self, patience: Duration) -> bool {
+        let child = self.child.as_mut().expect("it is running");
+        let deadline = Instant::now() + patience;
+        while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(50));
+        }
+        if child.try_wait().unwrap().is_none() {
+            self.kill();
+            return false;
+        }
+        self.wait_killed();
+        true
+    }
+
+    /// Waits until it has stopped itself (SIGSTOP) at its fault point.
+    #[cfg(feature = "fault-points")]
+    pub fn wait_paused(&self) {
+        let id = self.child.as_ref().expect("it is running").id();
+        wait_for("process at its fault point", PATIENCE, || {
+            let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+            // The state follows the program's name, which stands in parentheses.
+            (stat.rsplit_once(") ").unwrap().1.starts_with('T')).then_some(())
+        });
+        assert_eq!(self.logged("at the fault point").len(), 1);
     }
 
     /// Sends a signal to the running process.
@@ -220,7 +270,7 @@ impl Drop for Gate {
             let _ = child.wait();
         }
         if thread::panicking() {
-            for start in 1..=self.starts {
+            for start in self.starts.saturating_sub(SHOWN_STARTS - 1).max(1)..=self.starts {
                 print_log(&self.log_path(start));
             }
         }

@@ -8,12 +8,18 @@
 mod agreement;
 mod audit;
 mod cluster;
+#[cfg(feature = "fault-points")]
+mod defects;
 mod draft;
 mod exact;
+#[cfg(feature = "fault-points")]
+mod faults;
 mod feed;
 mod fenced;
 mod gate;
 mod ingest;
+#[cfg(feature = "fault-points")]
+mod killed;
 mod network;
 mod offsets;
 mod proof;
@@ -24,3 +30,12 @@ mod scenario;
 mod silences;
 mod startup;
 mod topics;
+#[cfg(feature = "fault-points")]
+mod zombies;
+
+#[cfg(not(feature = "fault-points"))]
+#[test]
+#[ignore = "the tests that break the gate at an instant need `--features fault-points`, as in `./check`"]
+fn fault_points() {
+    panic!("built without `--features fault-points`");
+}

@@ -54,6 +54,18 @@ pub fn committed(consumer: &BaseConsumer, topic: &str, partitions: &[i32]) -> BT
     offsets.collect()
 }
 
+/// The ids in the metadata of the group's committed offsets.
+pub fn claims(settings: &Settings, partitions: i32) -> Vec<String> {
+    let mut list = TopicPartitionList::new();
+    for partition in 0..partitions {
+        list.add_partition(&settings.topic("staging"), partition);
+    }
+    let consumer = observer(settings);
+    let ask = || consumer.committed_offsets(list.clone(), ASK_TIMEOUT).ok();
+    let found = wait_for("answer of the group's coordinator", PATIENCE, ask);
+    found.elements().iter().map(|element| element.metadata().to_owned()).collect()
+}
+
 /// Waits until the group has committed all that is on staging now.
 pub fn wait_caught_up(settings: &Settings, patience: Duration) {
     let consumer = observer(settings);
