@@ -153,6 +153,13 @@ impl Gate {
         true
     }
 
+    /// Panics when it has ended by itself.
+    #[cfg(feature = "fault-points")]
+    pub fn assert_alive(&mut self) {
+        let ended = self.child.as_mut().expect("it was started").try_wait().unwrap();
+        assert!(ended.is_none(), "it ended by itself: {ended:?}");
+    }
+
     /// Waits until it has stopped itself (SIGSTOP) at its fault point.
     #[cfg(feature = "fault-points")]
     pub fn wait_paused(&self) {

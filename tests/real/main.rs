@@ -28,6 +28,8 @@ mod rig;
 #[path = "../scenario/mod.rs"]
 mod scenario;
 mod silences;
+#[cfg(feature = "fault-points")]
+mod soak;
 mod startup;
 mod topics;
 #[cfg(feature = "fault-points")]
