@@ -2,7 +2,7 @@
 //!
 //! What a consumer or producer needs beside that is set where it is made.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::{
     ClientConfig, ClientContext,
@@ -13,9 +13,13 @@ use rdkafka::{
 };
 
 use crate::config::KafkaConfig;
+use crate::telemetry::rarely::{REMINDER_EVERY, Rarely};
 
 /// How long one try to reach a broker may take.
 const TRY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Each client says that all brokers are down at every try, many times a second.
+static ALL_DOWN: Rarely = Rarely::every(REMINDER_EVERY);
 
 /// A client that can't do its work.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +141,11 @@ pub fn log_error(error: &KafkaError, reason: &str) {
     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
         return;
     }
-    tracing::warn!(target: "librdkafka", "{error}: {reason}");
+    if error.rdkafka_error_code() != Some(RDKafkaErrorCode::AllBrokersDown) {
+        tracing::warn!(target: "librdkafka", "{error}: {reason}");
+    } else if let Some(held_back) = ALL_DOWN.admit(Instant::now()) {
+        tracing::warn!(target: "librdkafka", held_back, "{error}: {reason}");
+    }
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ use crate::model::WallTime;
 use crate::telemetry::health::{self, Pages, Readiness};
 use crate::telemetry::instance::InstanceView;
 use crate::telemetry::metrics::{GateMetrics, Metrics};
+use crate::telemetry::rarely::{REMINDER_EVERY, Rarely};
 use worker::Worker;
 
 /// How long a stop may take before whatever still waits is left to the successor.
@@ -207,8 +208,11 @@ fn open_store(config: &Config, shutdown: &Shutdown) -> Result<Store, Failure> {
 
 /// Waits until brokers answer and all topics are there; whether to go on.
 fn wait_for_kafka(shared: &Shared) -> Result<bool, Failure> {
+    let lines = Rarely::every(REMINDER_EVERY);
     let answered = client::wait_for_brokers(&shared.config.kafka, |error| {
-        tracing::warn!(%error, "waiting for a broker");
+        if let Some(held_back) = lines.admit(Instant::now()) {
+            tracing::warn!(held_back, %error, "waiting for a broker");
+        }
         shared.readiness.awaits("process", error.to_string());
         !shared.shutdown.wait(Duration::from_secs(1))
     });

@@ -12,6 +12,7 @@ use crate::core::input::{End, Failure, Input, Owner};
 use crate::journal::kafka::membership;
 use crate::journal::kafka::producer::{Outgoing, Trouble};
 use crate::model::{Offset, Partition};
+use crate::telemetry::rarely::{REMINDER_EVERY, Rarely};
 
 /// How long a takeover waits for the mark of an owner that gives up in order.
 const MARK_WAIT: Duration = Duration::from_millis(250);
@@ -255,12 +256,15 @@ impl Life<'_> {
         attempt: impl Fn() -> Result<T, KafkaError>,
     ) -> Result<T, Failure> {
         let mut pause = Duration::from_millis(20);
+        let lines = Rarely::every(REMINDER_EVERY);
         loop {
             match attempt() {
                 Ok(value) => return Ok(value),
                 Err(error) => {
                     if pause > Duration::from_millis(500) {
-                        tracing::warn!(worker = self.index, %error, "waiting for {what}");
+                        if let Some(held_back) = lines.admit(Instant::now()) {
+                            tracing::warn!(worker = self.index, held_back, %error, "waiting for {what}");
+                        }
                         self.shared.readiness.awaits(&name(self.index), what);
                     }
                     if self.shared.shutdown.wait(pause) {

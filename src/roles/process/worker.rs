@@ -276,7 +276,7 @@ impl Life<'_> {
                 Some(Ended::Rejoin(error.to_string()))
             }
             _ => {
-                tracing::warn!(worker = self.index, %error, "reading staging failed; going on");
+                client::log_error(&error, "reading staging goes on when it can");
                 None
             }
         }
