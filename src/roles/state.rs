@@ -13,7 +13,7 @@ use tickgate_state::RowKey;
 
 use super::{Exit, Failure, reach};
 use crate::config::Config;
-use crate::journal::kafka::changelog::{ChangelogReader, Read};
+use crate::journal::kafka::changelog::{ChangelogReader, Read, Slice};
 use crate::journal::kafka::owners::Owners;
 use crate::journal::kafka::producer::{Outgoing, RoundProducer, Trouble};
 use crate::journal::kafka::{TopicEnds, client};
@@ -181,10 +181,11 @@ fn read_checkpoints(
     chosen: &[Partition],
     deadline: Instant,
 ) -> Result<BTreeMap<Partition, CheckpointRow>, Failure> {
-    let from: Vec<_> = chosen.iter().map(|partition| (*partition, None)).collect();
+    let slices: Vec<_> =
+        chosen.iter().map(|partition| Slice { partition: *partition, from: None, to: 0 }).collect();
     let base = client::base_config(&config.kafka, "state-changelog");
     let mut reader =
-        ChangelogReader::start(base, group, &config.changelog(), &from).map_err(Failure::unreachable)?;
+        ChangelogReader::start(base, group, &config.changelog(), &slices).map_err(Failure::unreachable)?;
     let key = RowKey::Checkpoint.encode();
     let mut checkpoints = BTreeMap::new();
     while !reader.is_done() {

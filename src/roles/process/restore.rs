@@ -11,7 +11,7 @@ use super::perform::key_partition;
 use super::worker::Life;
 use crate::core::effect::Target;
 use crate::core::input::{Failure, Restored};
-use crate::journal::kafka::changelog::{ChangelogReader, Read};
+use crate::journal::kafka::changelog::{ChangelogReader, Read, Slice};
 use crate::journal::kafka::{TopicEnds, client};
 use crate::model::{Offset, Partition};
 
@@ -135,19 +135,19 @@ impl Life<'_> {
     }
 
     fn read_changelog(&self, parts: &mut BTreeMap<Partition, Part>) -> Result<(), Failure> {
-        let from: Vec<(Partition, Option<Offset>)> = parts
+        let slices: Vec<Slice> = parts
             .iter()
             .filter(|(_, part)| part.next < part.target)
-            .map(|(partition, part)| (*partition, Some(part.next)))
+            .map(|(partition, part)| Slice { partition: *partition, from: Some(part.next), to: part.target })
             .collect();
         let config = client::base_config(
             &self.shared.config.kafka,
             &format!("restore-{}-{}", self.shared.instance, self.index),
         );
-        if !from.is_empty() {
+        if !slices.is_empty() {
             let group = &self.shared.config.process.group;
             let mut reader = self.patiently("the changelog", || {
-                ChangelogReader::start(config.clone(), group, &self.shared.changelog, &from)
+                ChangelogReader::start(config.clone(), group, &self.shared.changelog, &slices)
             })?;
             while !reader.is_done() {
                 self.read_some(&mut reader, parts)?;
@@ -183,7 +183,7 @@ impl Life<'_> {
                 }
             }
             Err(error) if client::is_unreachable(&error) => {
-                tracing::warn!(worker = self.index, %error, "reading the changelog waits for a broker");
+                client::log_error(&error, "reading the changelog goes on when it can");
             }
             Err(error) => {
                 return Err(Failure::Fenced { reason: format!("reading the changelog failed: {error}") });
