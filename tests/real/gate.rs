@@ -172,6 +172,11 @@ impl Gate {
         assert_eq!(self.logged("at the fault point").len(), 1);
     }
 
+    /// Whether it was started and has not ended since.
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
     /// Sends a signal to the running process.
     pub fn signal(&self, signal: Signal) {
         let child = self.child.as_ref().expect("it is running");

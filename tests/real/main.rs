@@ -7,6 +7,7 @@
 
 mod agreement;
 mod audit;
+mod brokers;
 mod cluster;
 #[cfg(feature = "fault-points")]
 mod defects;

@@ -10,7 +10,7 @@ use std::{
 use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer},
-    metadata::MetadataTopic,
+    metadata::{Metadata, MetadataPartition, MetadataTopic},
 };
 use tickgate_stack::{Broker, Proxy, Stack};
 
@@ -55,6 +55,11 @@ impl Rig {
         self.stack.brokers()
     }
 
+    /// The broker with this id.
+    pub fn broker(&self, id: i32) -> &Broker {
+        self.stack.broker(usize::try_from(id).unwrap())
+    }
+
     /// All proxies.
     pub fn proxies(&self) -> impl Iterator<Item = &Proxy> {
         self.brokers().iter().map(Broker::proxy)
@@ -93,6 +98,46 @@ impl Rig {
         });
     }
 
+    /// The broker that leads a partition.
+    pub fn leader(&self, topic: &str, partition: i32) -> i32 {
+        let client = self.client();
+        wait_for("leader of a partition", PATIENCE, || {
+            let metadata = client.fetch_metadata(Some(topic), ASK_TIMEOUT).ok()?;
+            leader(&metadata, partition)
+        })
+    }
+
+    /// The broker that coordinates a group.
+    pub fn group_coordinator(&self, group: &str) -> i32 {
+        self.coordinator("__consumer_offsets", group)
+    }
+
+    /// The broker that coordinates a transactional id.
+    pub fn transaction_coordinator(&self, id: &str) -> i32 {
+        self.coordinator("__transaction_state", id)
+    }
+
+    /// The broker whose controller is the active one.
+    pub fn controller(&self) -> i32 {
+        let mut tool = self.stack.tool("org.apache.kafka.tools.MetadataQuorumCommand");
+        tool.args(["--bootstrap-server", &self.stack.direct(), "describe", "--status"]);
+        let output = tool.output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let leader = text.lines().find_map(|line| line.strip_prefix("LeaderId:"));
+        leader.unwrap_or_else(|| panic!("no leader in `{text}`")).trim().parse().unwrap()
+    }
+
+    /// The leader of the internal topic's partition that a name belongs to, as Kafka places it.
+    fn coordinator(&self, topic: &str, name: &str) -> i32 {
+        let client = self.client();
+        wait_for("coordinator", PATIENCE, || {
+            let metadata = client.fetch_metadata(Some(topic), ASK_TIMEOUT).ok()?;
+            let partitions = i32::try_from(metadata.topics()[0].partitions().len()).ok()?;
+            let partition = java_hash(name).checked_abs().unwrap_or(0).checked_rem(partitions)?;
+            leader(&metadata, partition)
+        })
+    }
+
     fn client(&self) -> BaseConsumer {
         ClientConfig::new().set("bootstrap.servers", self.stack.direct()).create().unwrap()
     }
@@ -106,4 +151,26 @@ impl Drop for Rig {
         }
         // Else the next one to take it heals it, and may panic.
     }
+}
+
+fn leader(metadata: &Metadata, partition: i32) -> Option<i32> {
+    let mut partitions = metadata.topics()[0].partitions().iter();
+    partitions
+        .find(|found| found.id() == partition)
+        .map(MetadataPartition::leader)
+        .filter(|leader| *leader > 0)
+}
+
+/// `String.hashCode` of Java.
+fn java_hash(text: &str) -> i32 {
+    text.encode_utf16().fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
+}
+
+#[test]
+fn names_hash_as_in_java() {
+    assert_eq!(
+        java_hash("tickgate"),
+        "tickgate".bytes().fold(0_i32, |h, b| h.wrapping_mul(31) + i32::from(b))
+    );
+    assert_eq!(java_hash("hello"), 99_162_322);
 }
