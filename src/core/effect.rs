@@ -351,15 +351,16 @@ pub enum Refusal {
     /// The committed offset is gone and the log is not the one that the checkpoint saw.
     #[error(
         "partition {partition}: no committed offset, and the record below the checkpoint's offset {offset} has \
-         the Kafka time {found}, expected {expected}: staging was re-created; `tickgate state reset` starts over"
+         the Kafka time {}, expected {expected}: staging was re-created; `tickgate state reset` starts over",
+        .found.map_or("(none)".to_owned(), |time| time.to_string())
     )]
     Recreated {
         /// Which partition.
         partition: Partition,
         /// The checkpoint's next offset.
         offset: Offset,
-        /// Kafka time in the log, ms since 1970.
-        found: i64,
+        /// Kafka time in the log, ms since 1970; none where no record can be read.
+        found: Option<i64>,
         /// Kafka time in the checkpoint, ms since 1970.
         expected: i64,
     },

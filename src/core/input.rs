@@ -161,7 +161,8 @@ pub struct Restored {
     pub log_start: Offset,
     /// Its high watermark.
     pub log_end: Offset,
-    /// Kafka time of the record right below the checkpoint, asked when the committed offset is gone.
+    /// Kafka time of the record right below the checkpoint, asked when the committed offset is gone; `None` also
+    /// where no record can be read there.
     pub time_below_checkpoint: Option<i64>,
 }
 

@@ -144,9 +144,11 @@ impl Processor {
         if next > part.log_end {
             return Err(Refusal::BeyondEnd { partition, offset: next, log_end: part.log_end });
         }
-        if let (None, Some(found), Some(expected)) =
-            (committed, part.time_below_checkpoint, checkpoint.and_then(|row| row.input_time))
-            && found != expected
+        // A record that was judged once can be read for as long as the log holds it.
+        let found = part.time_below_checkpoint;
+        if let (None, Some(expected)) = (committed, checkpoint.and_then(|row| row.input_time))
+            && next > part.log_start
+            && found != Some(expected)
         {
             return Err(Refusal::Recreated { partition, offset: next, found, expected });
         }

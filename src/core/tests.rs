@@ -175,14 +175,15 @@ fn state_and_input_must_agree() {
     let none = Refusal::CheckpointDiffers { partition: 0, committed: 4, checkpoint: None };
     let beyond = Refusal::BeyondEnd { partition: 0, offset: 101, log_end: 100 };
     let before = Refusal::BeforeStart { partition: 0, offset: 5, log_start: 8 };
-    let recreated = Refusal::Recreated { partition: 0, offset: 5, found: 6, expected: 5 };
+    let recreated = |found| Refusal::Recreated { partition: 0, offset: 5, found, expected: 5 };
     for (committed, part, refusal) in [
         (Some(4), same.clone(), differs),
         (Some(4), restored(None), none),
         (Some(101), restored(Some(checkpoint(101))), beyond.clone()),
         (None, restored(Some(checkpoint(101))), beyond),
         (Some(5), starting_at(same.clone(), 8), before),
-        (None, below(same, 6), recreated),
+        (None, below(same.clone(), 6), recreated(Some(6))),
+        (None, same, recreated(None)),
     ] {
         let (mut core, _) = taking_over(settings(), committed, None);
         core.handle(Input::Restored(vec![part]), at(0));
@@ -208,7 +209,8 @@ fn a_worker_that_lost_its_partitions_unawares_refuses_nothing() {
 #[test]
 fn without_a_committed_offset_the_checkpoint_stands_in_and_is_committed_before_reading() {
     let (mut core, _) = taking_over(settings(), None, None);
-    core.handle(Input::Restored(vec![restored(Some(checkpoint(5)))]), at(0));
+    let part = Restored { time_below_checkpoint: Some(5), ..restored(Some(checkpoint(5))) };
+    core.handle(Input::Restored(vec![part]), at(0));
     let seen = settle(&mut core, at(0));
     assert_eq!(names(&seen), ["notice", "begin", "log", "send offsets", "commit", "apply", "resume"]);
     assert!(matches!(seen.last(), Some(Effect::Resume(offsets)) if *offsets == [(0, 5)]));
