@@ -7,6 +7,7 @@ use rdkafka::error::KafkaError;
 use tickgate_state::{Batch, Position, Row, RowKey};
 
 use super::worker::{Life, name};
+use crate::core::Generation;
 use crate::core::effect::{Applied, Effect, Writes};
 use crate::core::input::{End, Failure, Input, Owner};
 use crate::journal::kafka::membership;
@@ -32,24 +33,22 @@ impl Life<'_> {
                 .patiently("stable committed offsets", || self.owners.stable_offsets(&staging, &partitions))
                 .map(Input::Stable),
             Effect::Claim(offsets) => self.claim(&offsets),
-            Effect::ReadTargets(partitions) => self
-                .patiently("the changelog's ends", || {
+            Effect::ReadTargets(partitions) => {
+                self.current_at_ms = self.shared.now().wall.0;
+                self.patiently("the changelog's ends", || {
                     self.owners.high_watermarks(&self.shared.changelog, &partitions)
                 })
-                .map(|ends| Input::Targets(ends.into_iter().collect())),
+                .map(|ends| Input::Targets(ends.into_iter().collect()))
+            }
             Effect::Restore(targets) => self.restore(&targets).map(Input::Restored),
             Effect::Resume(offsets) => self.resume(&offsets),
             Effect::Begin => self.begin(),
             Effect::Send(outputs) => self.send_outputs(&outputs).map(|()| Input::Done),
             Effect::Log(writes) => self.log(&writes),
-            Effect::SendOffsets { offsets, generation } => match self.metadata(generation) {
-                Some(metadata) => self
-                    .producer
-                    .send_offsets(&staging, &offsets, metadata)
-                    .map_err(|trouble| self.sort(trouble))
-                    .map(|()| Input::Done),
-                None => Err(Failure::Abort { reason: "the round's membership is gone".to_owned() }),
-            },
+            Effect::SendOffsets { offsets, generation } => {
+                self.current_at_ms = self.shared.now().wall.0;
+                self.send_offsets(&staging, &offsets, generation)
+            }
             Effect::Commit => self.commit(),
             Effect::Abort => {
                 self.producer.abort().map_err(|trouble| self.sort(trouble)).map(|()| Input::Done)
@@ -150,6 +149,19 @@ impl Life<'_> {
         Ok(Input::Done)
     }
 
+    fn send_offsets(
+        &self,
+        staging: &str,
+        offsets: &[(Partition, Offset, bool)],
+        generation: Generation,
+    ) -> Result<Input<'static>, Failure> {
+        let Some(metadata) = self.metadata(generation) else {
+            return Err(Failure::Abort { reason: "the round's membership is gone".to_owned() });
+        };
+        let sent = self.producer.send_offsets(staging, offsets, metadata);
+        sent.map(|()| Input::Done).map_err(|trouble| self.sort(trouble))
+    }
+
     fn commit(&mut self) -> Result<Input<'static>, Failure> {
         self.producer.drain().map_err(|trouble| self.sort(trouble))?;
         #[cfg(feature = "fault-points")]
@@ -185,7 +197,7 @@ impl Life<'_> {
             };
             batches.push((writer, batch));
         }
-        let applied = self.shared.store.apply(&batches, self.shared.now().wall.0);
+        let applied = self.shared.store.apply(&batches, self.current_at_ms);
         applied.map(|()| Input::Done).map_err(|error| Failure::Store { reason: error.to_string() })
     }
 

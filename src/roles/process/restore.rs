@@ -25,6 +25,9 @@ struct Part {
     target: Offset,
     from: Option<Offset>,
     next: Offset,
+    /// When what is stored was last known to be current. Only the last slice makes it newer: a store that is left
+    /// half-way may miss tombstones as if nothing had been added.
+    current_at_ms: i64,
     rows: Vec<Row>,
     count: u64,
 }
@@ -106,10 +109,11 @@ impl Life<'_> {
             .store
             .position(key_partition(partition))
             .map_err(|error| self.store_failed(&error))?;
+        let now_ms = self.shared.now().wall.0;
         let age_ms = self
             .shared
             .store
-            .age_ms(key_partition(partition), self.shared.now().wall.0)
+            .age_ms(key_partition(partition), now_ms)
             .map_err(|error| self.store_failed(&error))?;
         let start = log.map_or(0, |log| log.start);
         let mut from = stored.map(|position| position.changelog_next);
@@ -131,7 +135,9 @@ impl Life<'_> {
             from = None;
         }
         let next = from.unwrap_or(start);
-        Ok(Part { target: target.changelog_end, from, next, rows: Vec::new(), count: 0 })
+        let stored_at_ms = from.and(age_ms).map(|age_ms| now_ms - age_ms);
+        let current_at_ms = stored_at_ms.unwrap_or(self.current_at_ms);
+        Ok(Part { target: target.changelog_end, from, next, current_at_ms, rows: Vec::new(), count: 0 })
     }
 
     fn read_changelog(&self, parts: &mut BTreeMap<Partition, Part>) -> Result<(), Failure> {
@@ -156,6 +162,7 @@ impl Life<'_> {
         // The position passes the markers at the end, so that the next restore need not read them.
         for (partition, part) in parts.iter_mut() {
             part.next = part.next.max(part.target);
+            part.current_at_ms = self.current_at_ms;
             self.write_slice(*partition, part)?;
         }
         Ok(())
@@ -196,7 +203,7 @@ impl Life<'_> {
         let writer = self.writer(partition)?;
         let rows = std::mem::take(&mut part.rows);
         let position = Position { changelog_next: part.next };
-        let written = self.shared.store.restore_slice(writer, rows, position, self.shared.now().wall.0);
+        let written = self.shared.store.restore_slice(writer, rows, position, part.current_at_ms);
         written.map_err(|error| self.store_failed(&error))?;
         #[cfg(feature = "fault-points")]
         self.shared.fault_point.pass(super::fault_point::Instant::Within, "restore");

@@ -52,6 +52,9 @@ pub(super) struct Life<'a> {
     pub(super) batch: Vec<BorrowedMessage<'a>>,
     /// The right to write each owned partition's state.
     pub(super) writers: BTreeMap<Partition, PartitionWriter>,
+    /// Wall time at which the changelog of the own partitions was last known to hold nothing that this worker does
+    /// not have or is about to restore: what it writes to the store is as current as that.
+    pub(super) current_at_ms: i64,
     /// Coordinates of what the open round has sent, by tag.
     pub(super) sent: Vec<(Partition, Offset)>,
     pub(super) tally: Tally,
@@ -158,6 +161,7 @@ impl Worker {
             owners: &owners,
             batch: Vec::new(),
             writers: BTreeMap::new(),
+            current_at_ms: shared.now().wall.0,
             sent: Vec::new(),
             tally: Tally::default(),
             metadata: Vec::new(),

@@ -57,8 +57,9 @@ impl Store {
         Ok(PartitionWriter { store: Arc::clone(self), partition, one_thread: PhantomData })
     }
 
-    /// Applies a committed round: all batches or none, each on the position it was decided on.
-    pub fn apply(&self, batches: &[(&PartitionWriter, Batch)], now_ms: i64) -> Result<(), ApplyError> {
+    /// Applies a committed round: all batches or none, each on the position it was decided on. With it the partitions
+    /// are known to have been current at `current_at_ms`.
+    pub fn apply(&self, batches: &[(&PartitionWriter, Batch)], current_at_ms: i64) -> Result<(), ApplyError> {
         let mut positions = self.positions(batches.iter().map(|(writer, _)| *writer))?;
         let mut write = WriteBatch::default();
         for (writer, batch) in batches {
@@ -67,23 +68,24 @@ impl Store {
             if found != batch.expected {
                 return Err(ApplyError::Moved { partition, expected: batch.expected, found });
             }
-            add(&mut write, partition, found, &batch.rows, batch.position, now_ms)?;
+            add(&mut write, partition, found, &batch.rows, batch.position, current_at_ms)?;
         }
         Ok(self.write(write, "applying a round")?)
     }
 
-    /// Applies a slice of the changelog, in its order; `position` is the offset after its last record.
+    /// Applies a slice of the changelog, in its order; `position` is the offset after its last record. With it the
+    /// partition is known to have been current at `current_at_ms`: what it was before, unless this slice is the last.
     pub fn restore_slice(
         &self,
         writer: &PartitionWriter,
         // Taken whole, as the caller has no more use for it.
         rows: Vec<Row>,
         position: Position,
-        now_ms: i64,
+        current_at_ms: i64,
     ) -> Result<(), StoreError> {
         let found = self.position(writer.partition)?;
         let mut write = WriteBatch::default();
-        add(&mut write, writer.partition, found, &rows, position, now_ms)?;
+        add(&mut write, writer.partition, found, &rows, position, current_at_ms)?;
         drop(rows);
         self.write(write, "restoring a slice")
     }
@@ -150,7 +152,7 @@ fn add(
     stored: Option<Position>,
     rows: &[Row],
     position: Position,
-    now_ms: i64,
+    current_at_ms: i64,
 ) -> Result<(), StoreError> {
     if let Some(stored) = stored.filter(|stored| position < *stored) {
         return Err(StoreError::Backwards { partition, stored, asked: position });
@@ -171,6 +173,6 @@ fn add(
             None => write.delete(&stored_key),
         }
     }
-    write.put(position::key(partition), Stamped { position, current_at_ms: now_ms }.encode());
+    write.put(position::key(partition), Stamped { position, current_at_ms }.encode());
     Ok(())
 }
