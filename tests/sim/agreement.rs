@@ -10,11 +10,11 @@ use tickgate::model::partition_of;
 
 use crate::feed::quote;
 use crate::journal::{Body, Staged, Topic, Truth};
+use crate::process::Process;
 use crate::scenario::{Deed, PARTITIONS, Stage, What, play};
 use crate::schedule::Schedule;
 use crate::site::{BASE_MS, GRACE_MS, Site, THRESHOLD_MS};
 use crate::teeth::Planted;
-use crate::worker::Process;
 
 /// Time that passes in a turn, and the steps of each process in it.
 const TURN_MS: i64 = 50;
@@ -32,14 +32,14 @@ impl Stage for Modelled {
                 let process = &mut self.processes[number(*instance)];
                 process.start(&mut self.site);
             }
-            Deed::Stop(instance) => self.processes[number(*instance)].asked_to_stop = true,
+            Deed::Stop(instance) => self.processes[number(*instance)].home.asked_to_stop = true,
             Deed::Kill(instance) => {
                 let process = &mut self.processes[number(*instance)];
-                process.disk.flush();
-                process.kill(&mut self.site);
+                process.home.disk.flush();
+                process.kill(false, &mut self.site).expect("nothing is broken");
             }
             Deed::Fence(instance) => {
-                let life = self.processes[number(*instance)].life.as_ref().expect("it runs");
+                let life = self.processes[number(*instance)].lives[0].as_ref().expect("it runs");
                 self.site.journal.init(&life.id).expect("nothing is open");
             }
             Deed::Record(symbol, what) => self.send(symbol, *what),
@@ -56,7 +56,7 @@ impl Stage for Modelled {
         for process in &mut self.processes {
             process.heartbeat(&mut self.site);
             for _ in 0..TURN_STEPS {
-                process.step(&mut self.site).expect("nothing is broken");
+                process.step(0, &mut self.site).expect("nothing is broken");
             }
         }
         self.site.group.pass_time(self.site.journal.now_ms);
@@ -102,5 +102,6 @@ fn the_interpreter_carries_out_what_the_gate_does() {
     let mut site = Site::new(chance, Schedule::orderly(PARTITIONS), Planted::Nothing, false);
     site.trace.carried_out = Some(Vec::new());
     site.calm = true;
-    play(&mut Modelled { site, processes: [Process::new(0), Process::new(1)] });
+    let processes = [0, 1].map(|index| Process::new(index, &site));
+    play(&mut Modelled { site, processes });
 }

@@ -1,6 +1,7 @@
-//! One instance's store without a write-ahead log: batches are whole, the latest are lost in a crash.
+//! One instance's store without a write-ahead log: batches are whole, the latest are lost in a crash. A partition
+//! has one writer at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tickgate::model::{CheckpointRow, Offset, Partition, SymbolRow};
@@ -11,6 +12,8 @@ pub struct Table {
     pub position: Option<Offset>,
     pub rows: BTreeMap<Arc<str>, SymbolRow>,
     pub checkpoint: Option<CheckpointRow>,
+    /// Wall time at which it was last known to have all that the changelog had.
+    pub current_at: i64,
 }
 
 /// A batch's part for one partition.
@@ -22,10 +25,15 @@ pub struct Write {
     pub rows: Vec<(Arc<str>, Option<SymbolRow>)>,
     pub checkpoint: Option<CheckpointRow>,
     pub position: Option<Offset>,
+    pub current_at: i64,
 }
 
 #[derive(Debug, Default)]
 pub struct Disk {
+    /// Who may write a partition.
+    writers: BTreeMap<Partition, String>,
+    /// Partitions that a replica has moved on since a worker took them last.
+    followed: BTreeSet<Partition>,
     durable: BTreeMap<Partition, Table>,
     live: BTreeMap<Partition, Table>,
     unflushed: Vec<Vec<Write>>,
@@ -51,6 +59,30 @@ impl Disk {
         self.unflushed.push(batch);
     }
 
+    /// The right to write a partition, unless another has it.
+    pub fn take(&mut self, partition: Partition, id: &str) -> bool {
+        self.writers.entry(partition).or_insert_with(|| id.to_owned()) == id
+    }
+
+    pub fn note_followed(&mut self, partition: Partition) {
+        self.followed.insert(partition);
+    }
+
+    /// Whether a replica has moved the partition on; asked once.
+    pub fn was_followed(&mut self, partition: Partition) -> bool {
+        self.followed.remove(&partition)
+    }
+
+    /// Gives partitions back.
+    pub fn give_back(&mut self, id: &str, partitions: &[Partition]) {
+        self.writers.retain(|partition, of| of != id || !partitions.contains(partition));
+    }
+
+    /// Gives everything back.
+    pub fn give_all_back(&mut self, id: &str) {
+        self.writers.retain(|_, of| of != id);
+    }
+
     pub fn unflushed(&self) -> usize {
         self.unflushed.len()
     }
@@ -62,6 +94,8 @@ impl Disk {
 
     /// Keeps what was flushed and the first `kept` batches after it.
     pub fn crash(&mut self, kept: usize) {
+        self.writers.clear();
+        self.followed.clear();
         for write in self.unflushed.drain(..).take(kept).flatten() {
             write.apply(&mut self.durable);
         }
@@ -82,6 +116,7 @@ impl Write {
         if self.position.is_some() {
             table.position = self.position;
         }
+        table.current_at = self.current_at;
     }
 }
 

@@ -15,6 +15,7 @@ pub struct Feed {
     symbols: Vec<Arc<str>>,
     partitions: i32,
     bad: u32,
+    removals: u32,
     last: Vec<i64>,
 }
 
@@ -30,7 +31,13 @@ const BROKEN: [&str; 6] = [
 impl Feed {
     pub fn new(schedule: &Schedule) -> Self {
         let symbols: Vec<Arc<str>> = (0..schedule.symbols).map(|at| format!("S{at}").into()).collect();
-        Self { last: vec![0; symbols.len()], symbols, partitions: schedule.partitions, bad: schedule.bad }
+        Self {
+            last: vec![0; symbols.len()],
+            symbols,
+            partitions: schedule.partitions,
+            bad: schedule.bad,
+            removals: schedule.removals,
+        }
     }
 
     /// One record and its partition. `wall_ms` is the brokers' time.
@@ -46,7 +53,7 @@ impl Feed {
         if rng.random_ratio(self.bad, 1_000) {
             return (partition, bad(rng, staged, &symbol, wall_ms));
         }
-        if rng.random_ratio(1, 40) {
+        if rng.random_ratio(self.removals, 1_000) {
             return (partition, staged(None, Truth::Tombstone { symbol }));
         }
         let time = match rng.random_range(0..20) {

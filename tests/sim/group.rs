@@ -1,7 +1,7 @@
-//! The consumer group: classic protocol, eager range assignment, sessions. And a member's seat in it, which
-//! is what librdkafka makes of the group for one client.
+//! The consumer group: classic protocol, eager range assignment, sessions, static members. And a member's seat
+//! in it, which is what librdkafka makes of the group for one client.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tickgate::model::Partition;
 
@@ -14,6 +14,8 @@ pub type Member = u32;
 
 #[derive(Debug)]
 struct Place {
+    /// A static member's, which survives restarts.
+    name: Option<String>,
     heard_ms: i64,
     /// Whether it has joined the coming generation.
     joined: bool,
@@ -27,13 +29,20 @@ pub struct Group {
     rebalancing_since: Option<i64>,
     members: BTreeMap<Member, Place>,
     last_member: Member,
+    /// Static members that another one of their name has replaced.
+    replaced: BTreeSet<Member>,
 }
 
 /// What a heartbeat is answered.
 enum Heard {
     Unknown,
+    /// Another member of the same name has come.
+    Replaced,
     Rejoin,
-    Member { generation: u32, assigned: Vec<Partition> },
+    Member {
+        generation: u32,
+        assigned: Vec<Partition>,
+    },
     Wait,
 }
 
@@ -45,6 +54,24 @@ impl Group {
     /// Whether a commit with this membership is accepted.
     pub fn accepts(&self, member: Member, generation: u32) -> bool {
         self.members.contains_key(&member) && self.generation == generation
+    }
+
+    /// What a group would accept that takes a static member's name for the member.
+    pub fn accepts_replaced(&self, member: Member, generation: u32) -> bool {
+        self.replaced.contains(&member) && self.generation == generation
+    }
+
+    /// Whether a static member of this name has a place.
+    pub fn knows(&self, name: &str) -> bool {
+        self.members.values().any(|place| place.name.as_deref() == Some(name))
+    }
+
+    pub fn has(&self, member: Member) -> bool {
+        self.members.contains_key(&member)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
     }
 
     /// What a member has in the current generation.
@@ -63,16 +90,29 @@ impl Group {
         self.settle();
     }
 
-    pub fn leave(&mut self, member: Member, now_ms: i64) {
+    fn leave(&mut self, member: Member, now_ms: i64) {
         if self.members.remove(&member).is_some() {
             self.rebalance(now_ms);
             self.settle();
         }
     }
 
-    fn join(&mut self, now_ms: i64) -> Member {
+    /// A static member that is known by its name takes its predecessor's place: same generation, same partitions,
+    /// no rebalance.
+    fn join(&mut self, name: Option<&str>, now_ms: i64) -> Member {
         self.last_member += 1;
-        let place = Place { heard_ms: now_ms, joined: true, assigned: Vec::new() };
+        let known = |(_, place): &(&Member, &Place)| name.is_some() && place.name.as_deref() == name;
+        if let Some(old) = self.members.iter().find(known).map(|(member, _)| *member) {
+            let mut place = self.members.remove(&old).expect("it was found");
+            place.heard_ms = now_ms;
+            place.joined = self.rebalancing_since.is_some();
+            self.members.insert(self.last_member, place);
+            self.replaced.insert(old);
+            self.settle();
+            return self.last_member;
+        }
+        let name = name.map(str::to_owned);
+        let place = Place { name, heard_ms: now_ms, joined: true, assigned: Vec::new() };
         self.members.insert(self.last_member, place);
         self.rebalance(now_ms);
         self.settle();
@@ -88,6 +128,9 @@ impl Group {
 
     fn heartbeat(&mut self, member: Member, now_ms: i64) -> Heard {
         let rebalancing = self.rebalancing_since.is_some();
+        if self.replaced.contains(&member) {
+            return Heard::Replaced;
+        }
         let Some(place) = self.members.get_mut(&member) else { return Heard::Unknown };
         place.heard_ms = now_ms;
         match (rebalancing, place.joined) {
@@ -140,26 +183,44 @@ enum Phase {
 /// One client's view of its membership.
 #[derive(Debug)]
 pub struct Seat {
+    name: Option<String>,
     pub member: Member,
     /// The generation it knows of.
     pub generation: u32,
     phase: Phase,
     pub events: VecDeque<Event>,
+    /// Another member of its name has replaced it: it can only start over.
+    pub is_replaced: bool,
     /// How many events there have been.
     pub count: u64,
 }
 
 impl Seat {
-    pub fn take(group: &mut Group, now_ms: i64) -> Self {
-        let member = group.join(now_ms);
-        Self { member, generation: 0, phase: Phase::Joining, events: VecDeque::new(), count: 0 }
+    pub fn take(group: &mut Group, name: Option<String>, now_ms: i64) -> Self {
+        Self {
+            member: group.join(name.as_deref(), now_ms),
+            name,
+            generation: 0,
+            phase: Phase::Joining,
+            events: VecDeque::new(),
+            is_replaced: false,
+            count: 0,
+        }
+    }
+
+    /// A static member says no farewell: its name is expected back until its session ends.
+    pub fn leave(&self, group: &mut Group, now_ms: i64) {
+        if self.name.is_none() {
+            group.leave(self.member, now_ms);
+        }
     }
 
     /// What the client's background thread does all the time.
     pub fn heartbeat(&mut self, group: &mut Group, now_ms: i64) {
         match group.heartbeat(self.member, now_ms) {
+            Heard::Replaced => self.is_replaced = true,
             Heard::Unknown => match std::mem::replace(&mut self.phase, Phase::Joining) {
-                Phase::Joining => self.member = group.join(now_ms),
+                Phase::Joining => self.member = group.join(self.name.as_deref(), now_ms),
                 Phase::Steady(list) => self.tell(Event::Lost(list), Phase::GivingUp),
                 waiting => self.phase = waiting,
             },

@@ -1,7 +1,12 @@
 //! Kafka's logs and transactions, as far as the gate can tell: offsets, producer epochs, markers that are
-//! written some time after the commit was answered and take an offset, last stable offsets.
+//! written some time after the commit was answered and take an offset, last stable offsets, transactions that
+//! time out, retention, leaders that have just been elected. The cleaner is in `cleaning`.
 //!
-//! Deliberately not here: replicas, retention, compaction.
+//! What a reader no longer gets is kept, marked as gone: the invariants look at what was, not at what is left.
+//!
+//! Deliberately not here: brokers' replicas and unclean elections, batches, producers' sequence numbers (Kafka's
+//! own duty), and a leader's low high watermark as an answer. For a moment after an election brokers don't answer
+//! where a log ends (KIP-207), so here whoever asks has to wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,9 +17,6 @@ use crate::offsets::Offsets;
 
 /// A transaction's number, unique in a run.
 pub type Txn = usize;
-
-/// How long a transaction may stay open.
-const TRANSACTION_TIMEOUT_MS: i64 = 60_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
@@ -56,6 +58,7 @@ pub enum Body {
     Output {
         source: Source,
         kind: Option<Kind>,
+        epoch: u32,
     },
     Event {
         kind: Kind,
@@ -71,12 +74,20 @@ pub struct Entry {
     pub body: Body,
     pub txn: Option<Txn>,
     pub at_ms: i64,
+    /// The cleaner has removed it.
+    pub gone: bool,
+    /// From when on the cleaner may remove it, a tombstone that it has seen before.
+    pub horizon_ms: Option<i64>,
 }
 
 /// One partition of one topic.
 #[derive(Debug, Default)]
 pub struct Log {
     pub entries: Vec<Entry>,
+    /// What is below has been deleted.
+    pub start: Offset,
+    /// Until then a new leader doesn't say where the log ends.
+    pub elected_until_ms: i64,
     /// First offset of each transaction whose marker is still missing.
     open: BTreeMap<Txn, usize>,
 }
@@ -92,10 +103,13 @@ pub enum Fate {
 pub struct Transaction {
     pub fate: Fate,
     pub producer: String,
+    epoch: u32,
     began_ms: i64,
     /// What it wrote, in order.
     pub wrote: Vec<(Topic, Partition, Offset)>,
     pub offsets: Vec<(Partition, Offset)>,
+    /// The group's generation that the offsets were accepted in; none for somebody outside the group.
+    pub generation: Option<u32>,
     places: BTreeSet<Place>,
 }
 
@@ -122,9 +136,11 @@ pub enum Trouble {
     Busy,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Journal {
     logs: BTreeMap<(Topic, Partition), Log>,
+    /// How long a transaction may stay open.
+    transaction_timeout_ms: i64,
     pub txns: Vec<Transaction>,
     producers: BTreeMap<String, ProducerState>,
     pub offsets: Offsets,
@@ -136,6 +152,19 @@ pub struct Journal {
 }
 
 impl Journal {
+    pub fn new(transaction_timeout_ms: i64) -> Self {
+        Self {
+            logs: BTreeMap::new(),
+            transaction_timeout_ms,
+            txns: Vec::new(),
+            producers: BTreeMap::new(),
+            offsets: Offsets::default(),
+            markers: Vec::new(),
+            decided: Vec::new(),
+            now_ms: 0,
+        }
+    }
+
     pub fn log(&mut self, topic: Topic, partition: Partition) -> &mut Log {
         self.logs.entry((topic, partition)).or_default()
     }
@@ -153,7 +182,29 @@ impl Journal {
             .map_or(0, |log| offset(log.open.values().copied().min().unwrap_or(log.entries.len())))
     }
 
-    /// The entries that a commit has made true, whether or not its markers are written, from an offset on.
+    pub fn start(&self, topic: Topic, partition: Partition) -> Offset {
+        self.read(topic, partition).map_or(0, |log| log.start)
+    }
+
+    /// Whether a leader says where the log ends.
+    pub fn tells_end(&self, topic: Topic, partition: Partition) -> bool {
+        self.read(topic, partition).is_none_or(|log| log.elected_until_ms <= self.now_ms)
+    }
+
+    /// What a reader of committed records gets; with `to` at or below the last stable offset.
+    pub fn readable(
+        &self,
+        topic: Topic,
+        partition: Partition,
+        from: Offset,
+        to: Offset,
+    ) -> impl Iterator<Item = (Offset, &Entry)> {
+        let from = from.max(self.start(topic, partition));
+        self.committed(topic, partition, from, to).filter(|(_, entry)| !entry.gone)
+    }
+
+    /// The entries that a commit has made true, whether or not its markers are written and whether or not they
+    /// are still there, from an offset on.
     pub fn committed(
         &self,
         topic: Topic,
@@ -175,7 +226,13 @@ impl Journal {
     /// Appends outside any transaction.
     pub fn append(&mut self, topic: Topic, partition: Partition, body: Body) {
         let at_ms = self.now_ms;
-        self.log(topic, partition).entries.push(Entry { body, txn: None, at_ms });
+        self.log(topic, partition).entries.push(Entry::new(body, None, at_ms));
+    }
+
+    /// Staging's partition is made anew: an empty log, and the group's offset goes with the old one.
+    pub fn recreate_staging(&mut self, partition: Partition) {
+        self.logs.insert((Topic::Staging, partition), Log::default());
+        self.offsets.forget(partition);
     }
 
     /// Takes a transactional id over: whoever had it is fenced, its open transaction aborted.
@@ -207,7 +264,7 @@ impl Journal {
         let log = self.log(topic, partition);
         let at = log.entries.len();
         log.open.entry(txn).or_insert(at);
-        log.entries.push(Entry { body, txn: Some(txn), at_ms });
+        log.entries.push(Entry::new(body, Some(txn), at_ms));
         self.txns[txn].wrote.push((topic, partition, offset(at)));
         Ok(offset(at))
     }
@@ -217,8 +274,10 @@ impl Journal {
         &mut self,
         who: (&str, u32),
         offsets: &[(Partition, Offset, String)],
+        generation: Option<u32>,
     ) -> Result<(), Trouble> {
         let txn = self.join(who, Place::Group)?;
+        self.txns[txn].generation = generation;
         for (partition, offset, metadata) in offsets {
             self.offsets.pend(txn, *partition, *offset, metadata.clone());
             self.txns[txn].offsets.push((*partition, *offset));
@@ -254,17 +313,17 @@ impl Journal {
                 let at_ms = self.now_ms;
                 let log = self.log(topic, partition);
                 log.open.remove(&txn);
-                log.entries.push(Entry { body: Body::Marker, txn: Some(txn), at_ms });
+                log.entries.push(Entry::new(Body::Marker, Some(txn), at_ms));
             }
         }
     }
 
-    /// Ends transactions that have been open for too long; their producers are fenced.
-    pub fn expire_transactions(&mut self) {
-        let now_ms = self.now_ms;
+    /// Ends transactions that have been open for too long; their producers are fenced. Answers whose they were.
+    pub fn expire_transactions(&mut self) -> Vec<String> {
+        let (now_ms, timeout_ms) = (self.now_ms, self.transaction_timeout_ms);
         let over = |txn: &Txn| {
             let transaction = &self.txns[*txn];
-            transaction.fate == Fate::Open && now_ms - transaction.began_ms > TRANSACTION_TIMEOUT_MS
+            transaction.fate == Fate::Open && now_ms - transaction.began_ms > timeout_ms
         };
         let expired: Vec<String> = self
             .producers
@@ -272,9 +331,16 @@ impl Journal {
             .filter(|(_, state)| state.current.as_ref().is_some_and(over))
             .map(|(id, _)| id.clone())
             .collect();
-        for id in expired {
-            let _busy = self.init(&id);
+        for id in &expired {
+            let _busy = self.init(id);
         }
+        expired
+    }
+
+    /// Whether a transaction's producer still had its id when it ended.
+    pub fn was_rightful(&self, txn: Txn) -> bool {
+        let transaction = &self.txns[txn];
+        self.producers.get(&transaction.producer).is_some_and(|state| state.epoch == transaction.epoch)
     }
 
     fn join(&mut self, (id, epoch): (&str, u32), place: Place) -> Result<Txn, Trouble> {
@@ -287,9 +353,11 @@ impl Journal {
                 self.txns.push(Transaction {
                     fate: Fate::Open,
                     producer: id.to_owned(),
+                    epoch,
                     began_ms: self.now_ms,
                     wrote: Vec::new(),
                     offsets: Vec::new(),
+                    generation: None,
                     places: BTreeSet::new(),
                 });
                 state.current = Some(txn);
@@ -310,6 +378,12 @@ impl Journal {
         if fate == Fate::Committed {
             self.decided.push(txn);
         }
+    }
+}
+
+impl Entry {
+    fn new(body: Body, txn: Option<Txn>, at_ms: i64) -> Self {
+        Self { body, txn, at_ms, gone: false, horizon_ms: None }
     }
 }
 

@@ -1,11 +1,13 @@
 //! A deterministic simulation: the real core over a modelled Kafka and a modelled disk, one seed for
 //! everything that happens.
 //!
-//! - `schedule`, `feed`: what can happen, and which records come.
-//! - `journal`, `offsets`, `group`, `disk`: the models.
-//! - `worker`, `perform`: the interpreter, which is to the models what `roles::process` is to the real thing.
+//! - `schedule`, `feed`, `outage`: what can happen, and which records come.
+//! - `journal`, `cleaning`, `offsets`, `group`, `disk`: the models.
+//! - `process`, `worker`, `perform`, `restore`: the interpreter, which is to the models what `roles::process` is to
+//!   the real thing.
 //! - `reference`: what must come of the records. `invariants`: what must be true at every step.
-//! - `determinism`, `teeth`: that the simulation is one, and that it can fail.
+//! - `determinism`, `teeth`: that the simulation is one, and that it can fail. `tally`: that all that can happen
+//!   does.
 //! - `agreement`: that the interpreter does what the gate does on real Kafka, in the same order.
 //! - `script`, `shortest`: which happenings of a seed take place, and the fewest of them that still fail.
 //!
@@ -15,6 +17,7 @@
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
 mod agreement;
+mod cleaning;
 mod determinism;
 mod disk;
 mod feed;
@@ -22,14 +25,18 @@ mod group;
 mod invariants;
 mod journal;
 mod offsets;
+mod outage;
 mod perform;
+mod process;
 mod reference;
+mod restore;
 #[path = "../scenario/mod.rs"]
 mod scenario;
 mod schedule;
 mod script;
 mod shortest;
 mod site;
+mod tally;
 mod teeth;
 mod trace;
 mod worker;
@@ -43,6 +50,7 @@ use std::time::Instant;
 
 use invariants::Breach;
 use script::{Kept, Script};
+use tally::Tally;
 use teeth::Planted;
 use world::Outcome;
 
@@ -64,6 +72,7 @@ fn the_core_keeps_its_promises() {
     let (steps, rounds, events) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let next = AtomicU64::new(seeds.start);
     let failed: Mutex<Vec<(u64, Breach)>> = Mutex::default();
+    let tally: Mutex<Tally> = Mutex::default();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -78,6 +87,7 @@ fn the_core_keeps_its_promises() {
                             steps.fetch_add(outcome.lines, Ordering::Relaxed);
                             rounds.fetch_add(outcome.rounds, Ordering::Relaxed);
                             events.fetch_add(outcome.events as u64, Ordering::Relaxed);
+                            tally.lock().unwrap().merge(&outcome.tally);
                         }
                         Err(breach) => failed.lock().unwrap().push((seed, breach)),
                     }
@@ -95,6 +105,11 @@ fn the_core_keeps_its_promises() {
         events.into_inner(),
         began.elapsed().as_secs_f64()
     );
+    let tally = tally.into_inner().unwrap();
+    println!("{tally}");
+    let missing = tally.missing();
+    let is_long = seeds.end - seeds.start >= SEEDS;
+    assert!(!is_long || missing.is_empty(), "what never happened, proves nothing: {missing:?}");
 }
 
 /// Ends the test with a failure, its shortest schedule, and how to see it again.

@@ -41,6 +41,12 @@ impl Offsets {
         self.pending.push((txn, partition, Committed { offset, metadata, written: self.written }));
     }
 
+    /// The group no longer knows of an offset: it has expired, or its partition was deleted.
+    pub fn forget(&mut self, partition: Partition) {
+        self.stable.remove(&partition);
+        self.pending.retain(|(_, of, _)| *of != partition);
+    }
+
     /// The transaction's marker. A pending commit that is older than a plain one is skipped, as Kafka does.
     pub fn settle(&mut self, txn: Txn, committed: bool) {
         let (settled, pending) =

@@ -4,20 +4,20 @@
 use std::sync::Arc;
 
 use rand::RngExt;
-use tickgate::core::effect::{Applied, Target, Writes};
-use tickgate::core::input::{End, Failure, Owner, Restored};
-use tickgate::core::{Effect, Input, Output};
-use tickgate::model::{Claim, Event, Kind, Offset, Partition, Source};
+use tickgate::core::effect::{Applied, Writes};
+use tickgate::core::input::{End, Failure, Owner};
+use tickgate::core::{Effect, Generation, Input, Output};
+use tickgate::model::{Claim, Event, Kind as EventKind, Offset, Partition, Source};
 
-use crate::disk::{Table, Write};
-use crate::invariants::{Breach, hold};
+use crate::disk::Write;
+use crate::group::Member;
+use crate::invariants::{Breach, hold, store};
 use crate::journal::{Body, Fate, Topic, Trouble, Truth};
+use crate::process::Home;
 use crate::site::Site;
+use crate::tally::Kind;
 use crate::teeth::Planted;
-use crate::worker::{Life, Process, Sent};
-
-/// Changelog rows that a restore writes at once.
-const SLICE_ROWS: usize = 3;
+use crate::worker::{Life, Sent};
 
 /// How long a takeover waits for the mark of an owner that gives up in order, as the gate does.
 const MARK_WAIT_MS: i64 = 250;
@@ -25,115 +25,65 @@ const MARK_WAIT_MS: i64 = 250;
 const LEARNS_AT_ONCE: u32 = 200;
 
 /// An effect's answer; nothing while it has to wait.
-type Answer = Option<Input<'static>>;
+pub type Answer = Option<Input<'static>>;
 
-impl Process {
-    pub fn perform(&mut self, effect: &Effect, site: &mut Site) -> Result<Answer, Breach> {
-        let stops = self.asked_to_stop;
-        let life = self.life.as_mut().expect("only the living perform effects");
-        site.trace.note(format_args!("{} {effect}", life.id));
+impl Life {
+    pub fn perform(&mut self, effect: &Effect, home: &mut Home, site: &mut Site) -> Result<Answer, Breach> {
+        let stops = home.asked_to_stop;
+        site.trace.note(format_args!("{} {effect}", self.id));
+        self.slip_before(effect, home);
         let answer = match effect {
-            Effect::ReadOwners(partitions) => life.read_owners(partitions, site),
-            Effect::Fence(ids) => patiently(life.fence(ids, site)?, stops),
+            Effect::ReadOwners(partitions) => self.read_owners(partitions, site),
+            Effect::Fence(ids) => patiently(self.fence(ids, site)?, stops),
             Effect::AwaitStable(partitions) => patiently(await_stable(partitions, site), stops),
-            Effect::Claim(offsets) => Some(life.claim(offsets, site)),
-            Effect::ReadTargets(partitions) => Some(read_targets(partitions, site)),
-            Effect::Restore(targets) => patiently(self.restore(targets, site)?, stops),
+            Effect::Claim(offsets) => Some(self.claim(offsets, site)?),
+            Effect::ReadTargets(partitions) => {
+                self.current_at = home.now(site).wall.0;
+                patiently(read_targets(partitions, site), stops)
+            }
+            Effect::Restore(targets) => patiently(self.restore(targets, home, site)?, stops),
             Effect::Resume(offsets) => {
-                life.seat.assign();
-                life.places = offsets.iter().copied().collect();
+                site.refusals.check_resumed(&self.id, offsets)?;
+                self.seat.assign();
+                self.places = offsets.iter().copied().collect();
                 Some(Input::Done)
             }
             Effect::Begin => {
-                life.round = Sent::default();
+                self.round = Sent::default();
                 Some(Input::Done)
             }
-            Effect::Send(outputs) => life.send(outputs, site),
-            Effect::Log(writes) => self.log(writes, site)?,
+            Effect::Send(outputs) => self.send(outputs, site),
+            Effect::Log(writes) => self.log(writes, home, site)?,
             Effect::SendOffsets { offsets, generation } => {
-                let membership = life.memberships.iter().find(|(of, _)| of == generation);
-                let accepted = membership.is_some_and(|(_, (member, at))| site.group.accepts(*member, *at))
-                    || site.planted == Planted::GiveUpFirst;
-                life.send_offsets(offsets, accepted, site)
+                self.current_at = home.now(site).wall.0;
+                self.send_offsets(offsets, *generation, site)
             }
-            Effect::Commit => Some(life.commit(stops, site)),
-            Effect::Abort => Some(life.abort(site)),
+            Effect::Commit => Some(self.commit(stops, site)),
+            Effect::Abort => Some(self.abort(home, site)?),
             Effect::Rewind(offsets) => {
                 if site.planted != Planted::NoRewind {
-                    life.places.extend(offsets.iter().copied());
+                    self.places.extend(offsets.iter().copied());
                 }
                 Some(Input::Done)
             }
-            Effect::Apply(applied) => Some(self.apply(applied, site)?),
-            Effect::Release(_) => {
-                life.places.clear();
-                life.seat.unassign(&mut site.group, site.journal.now_ms);
-                Some(Input::Done)
-            }
-            Effect::Lookup(symbols) => Some(self.look_up(symbols)),
-            Effect::LookAtEnds(partitions) => Some(self.look_at_ends(partitions, site)),
+            Effect::Apply(applied) => Some(self.apply(applied, home, site)?),
+            Effect::Release(partitions) => Some(self.release(partitions, home, site)?),
+            Effect::Lookup(symbols) => Some(home.look_up(symbols)),
+            Effect::LookAtEnds(partitions) => Some(home.look_at_ends(partitions, site)),
             Effect::Notice(_) | Effect::Rejoin(_) | Effect::Stop(_) => None,
         };
         Ok(answer)
     }
 
-    fn restore(&mut self, targets: &[Target], site: &mut Site) -> Result<Answer, Breach> {
-        let behind = |target: &Target| {
-            site.journal.last_stable(Topic::Changelog, target.partition) < target.changelog_end
-        };
-        if targets.iter().any(behind) {
-            return Ok(None);
+    /// Planted: what was to be applied is applied when the next effect is asked for, after it if partitions are
+    /// given up with that.
+    fn slip_before(&mut self, effect: &Effect, home: &mut Home) {
+        if !self.slip.held.is_empty() && !matches!(effect, Effect::Release(_)) {
+            home.disk.apply(std::mem::take(&mut self.slip.held));
         }
-        for target in targets {
-            if let Some(slice) = self.slice(target, site) {
-                self.disk.apply(vec![slice]);
-                self.look_at(target.partition, false, site)?;
-                return Ok(None);
-            }
-        }
-        let mut restored = Vec::with_capacity(targets.len());
-        for target in targets {
-            self.look_at(target.partition, true, site)?;
-            let partition = target.partition;
-            let empty = Table::default();
-            let table = self.disk.table(partition).unwrap_or(&empty);
-            restored.push(Restored {
-                partition,
-                position: table.position.unwrap_or(0),
-                checkpoint: table.checkpoint.clone(),
-                rows: table.rows.iter().map(|(symbol, row)| ((&**symbol).into(), row.clone())).collect(),
-                log_start: 0,
-                log_end: site.journal.high_watermark(Topic::Staging, partition),
-                time_below_checkpoint: None,
-            });
-        }
-        Ok(Some(Input::Restored(restored)))
     }
 
-    /// The next rows that the store lacks; nothing once it stands at the target.
-    fn slice(&self, target: &Target, site: &Site) -> Option<Write> {
-        let (partition, to) = (target.partition, target.changelog_end);
-        let stored = self.disk.position(partition);
-        let clears = stored.is_some_and(|at| at > to);
-        let from = if clears { 0 } else { stored.unwrap_or(0) };
-        if from >= to && !clears {
-            return None;
-        }
-        let mut slice = Write { partition, clears, rows: Vec::new(), checkpoint: None, position: Some(to) };
-        for (at, entry) in site.journal.committed(Topic::Changelog, partition, from, to).take(SLICE_ROWS) {
-            match &entry.body {
-                Body::Row(symbol, row) => slice.rows.push((symbol.clone(), row.clone())),
-                Body::Checkpoint(checkpoint) => slice.checkpoint = Some(checkpoint.clone()),
-                _ => {}
-            }
-            let more = site.journal.committed(Topic::Changelog, partition, at + 1, to).next().is_some();
-            slice.position = Some(if more { at + 1 } else { to });
-        }
-        Some(slice)
-    }
-
-    fn log(&mut self, writes: &Arc<Vec<Writes>>, site: &mut Site) -> Result<Answer, Breach> {
-        let life = self.life.as_mut().expect("only the living perform effects");
+    fn log(&mut self, writes: &Arc<Vec<Writes>>, home: &mut Home, site: &mut Site) -> Result<Answer, Breach> {
         for write in writes.iter() {
             for (symbol, row) in &write.rows {
                 let mut row = row.clone();
@@ -141,49 +91,98 @@ impl Process {
                     row.reported = None;
                 }
                 if let Err(answer) =
-                    life.add(Topic::Changelog, write.partition, Body::Row(symbol.clone(), row), site)
+                    self.add(Topic::Changelog, write.partition, Body::Row(symbol.clone(), row), site)
                 {
                     return Ok(answer);
                 }
             }
             let checkpoint = Body::Checkpoint(write.checkpoint.clone());
-            match life.add(Topic::Changelog, write.partition, checkpoint, site) {
-                Ok(at) => life.round.positions.push((write.partition, at + 1)),
+            match self.add(Topic::Changelog, write.partition, checkpoint, site) {
+                Ok(at) => self.round.positions.push((write.partition, at + 1)),
                 Err(answer) => return Ok(answer),
             }
         }
-        if site.planted == Planted::ApplyBeforeCommit {
-            let batch =
-                writes.iter().zip(&life.round.positions).map(|(write, (_, to))| stored(write, *to, site));
-            self.disk.apply(batch.collect());
-            for write in writes.iter() {
-                self.look_at(write.partition, false, site)?;
+        let positions = &self.round.positions;
+        let batch =
+            writes.iter().zip(positions).map(|(write, (_, to))| self.stored(write, *to, site)).collect();
+        match site.planted {
+            Planted::ApplyBeforeCommit => {
+                home.disk.apply(batch);
+                for write in writes.iter() {
+                    home.look_at(write.partition, false, site)?;
+                }
             }
+            Planted::OverlayKept => self.slip.overlay = batch,
+            _ => {}
         }
         Ok(Some(Input::Done))
     }
 
-    fn apply(&mut self, applied: &[Applied], site: &mut Site) -> Result<Input<'static>, Breach> {
+    fn apply(
+        &mut self,
+        applied: &[Applied],
+        home: &mut Home,
+        site: &mut Site,
+    ) -> Result<Input<'static>, Breach> {
         if site.planted == Planted::ApplyBeforeCommit {
             return Ok(Input::Done);
         }
         let mut batch = Vec::with_capacity(applied.len());
         for part in applied {
             let write = &part.writes[part.index];
-            let position = self.disk.position(write.partition).unwrap_or(0);
+            let position = home.disk.position(write.partition).unwrap_or(0);
             hold(position == part.from, || {
                 format!("partition {}: decided on {}, stored {position}", write.partition, part.from)
             })?;
-            batch.push(stored(write, part.to, site));
+            hold(home.disk.take(write.partition, &self.id), || {
+                format!("partition {}: {} applies and is not its writer", write.partition, self.id)
+            })?;
+            batch.push(self.stored(write, part.to, site));
         }
-        self.disk.apply(batch);
+        if site.planted == Planted::ReleaseBeforeApply {
+            self.slip.held = batch;
+            return Ok(Input::Done);
+        }
+        self.slip.overlay.clear();
+        home.disk.apply(batch);
         for part in applied {
-            self.look_at(part.writes[part.index].partition, true, site)?;
+            home.look_at(part.writes[part.index].partition, true, site)?;
         }
         Ok(Input::Done)
     }
 
-    fn look_at(&self, partition: Partition, whole: bool, site: &Site) -> Result<(), Breach> {
+    fn release(
+        &mut self,
+        partitions: &[Partition],
+        home: &mut Home,
+        site: &mut Site,
+    ) -> Result<Input<'static>, Breach> {
+        for partition in partitions {
+            let committed = self.committed.remove(partition);
+            store::check_given_up(*partition, home.disk.position(*partition), committed)?;
+        }
+        self.places.clear();
+        home.disk.give_back(&self.id, partitions);
+        self.seat.unassign(&mut site.group, site.journal.now_ms);
+        Ok(Input::Done)
+    }
+
+    fn stored(&self, write: &Writes, to: Offset, site: &Site) -> Write {
+        let rows =
+            if site.planted == Planted::PositionWithoutValues { Vec::new() } else { write.rows.clone() };
+        Write {
+            partition: write.partition,
+            clears: false,
+            rows,
+            checkpoint: Some(write.checkpoint.clone()),
+            position: Some(to),
+            current_at: self.current_at,
+        }
+    }
+}
+
+impl Home {
+    pub fn look_at(&self, partition: Partition, whole: bool, site: &Site) -> Result<(), Breach> {
         self.disk.table(partition).map_or(Ok(()), |table| site.look_at_table(partition, table, whole))
     }
 
@@ -197,18 +196,17 @@ impl Process {
     fn look_at_ends(&self, partitions: &[(Partition, Offset)], site: &Site) -> Input<'static> {
         let looked_at = self.now(site).wall;
         let end = |(partition, committed): &(Partition, Offset)| {
+            // What could not be looked at is left out.
+            if !site.journal.tells_end(Topic::Staging, *partition) {
+                return None;
+            }
             let high_watermark = site.journal.high_watermark(Topic::Staging, *partition);
             let last_stable = site.journal.last_stable(Topic::Staging, *partition);
-            let mut left = site.journal.committed(Topic::Staging, *partition, *committed, last_stable);
-            End {
-                partition: *partition,
-                last_stable,
-                high_watermark,
-                readable: left.next().is_some(),
-                looked_at,
-            }
+            let mut left = site.journal.readable(Topic::Staging, *partition, *committed, last_stable);
+            let readable = left.next().is_some();
+            Some(End { partition: *partition, last_stable, high_watermark, readable, looked_at })
         };
-        Input::Ends(partitions.iter().map(end).collect())
+        Input::Ends(partitions.iter().filter_map(end).collect())
     }
 }
 
@@ -238,31 +236,31 @@ impl Life {
     fn fence(&self, ids: &[String], site: &mut Site) -> Result<Answer, Breach> {
         let own = site.group.accepts(self.seat.member, self.seat.generation);
         for id in ids {
-            let lives = site.living.get(id).is_some_and(|(member, generation)| {
-                site.group.accepts(*member, *generation) && !site.group.assigned(*member).is_empty()
-            });
-            // The mark of an orderly release may still be on its way: then a fence costs a rejoin, no more.
-            let excused = self.excused.contains(id);
-            hold(!own || !lives || excused, || {
-                format!("{} fences {id}, which lives and owns partitions", self.id)
-            })?;
+            if own {
+                site.living.check(&self.id, id, &site.group, self.excused.contains(id))?;
+            }
             if site.journal.init(id).is_err() {
                 return Ok(None);
             }
+            site.tally.note(Kind::OwnerFenced);
         }
         Ok(Some(Input::Done))
     }
 
-    fn claim(&self, offsets: &[(Partition, Offset)], site: &mut Site) -> Input<'static> {
-        if !site.group.accepts(self.seat.member, self.seat.generation) {
-            return Input::Failed(Failure::Refused { reason: "an old generation".to_owned() });
+    fn claim(&self, offsets: &[(Partition, Offset)], site: &mut Site) -> Result<Input<'static>, Breach> {
+        let membership = (self.seat.member, self.seat.generation);
+        if !accepts(membership, site) {
+            let reason = "an old generation".to_owned();
+            return Ok(Input::Failed(Failure::Refused { reason }));
         }
-        site.living.insert(self.id.clone(), (self.seat.member, self.seat.generation));
+        site.living.claimed(&self.id, membership);
+        site.tally.note(Kind::Claimed);
         for (partition, offset) in offsets {
             let claim = Claim { transactional_id: self.id.clone(), released: false };
             site.journal.offsets.commit(*partition, *offset, claim.encode());
+            site.owners.commits(*partition, membership.1, &self.id)?;
         }
-        Input::Done
+        Ok(Input::Done)
     }
 
     fn send(&mut self, outputs: &[Output], site: &mut Site) -> Answer {
@@ -275,21 +273,28 @@ impl Life {
                 return answer;
             }
         }
+        if let Some(output) = outputs.last()
+            && site.planted == Planted::DoublePush
+            && site.rng.random_ratio(1, 10)
+        {
+            let (partition, topic, body) = self.message(output);
+            let _again = self.add(topic, partition, body, site);
+        }
         Some(Input::Done)
     }
 
     fn message(&mut self, output: &Output) -> (Partition, Topic, Body) {
-        let (at, kind) = match output {
+        let (at, epoch, kind) = match output {
             Output::Event { partition, kind, value, .. } => {
                 let event =
                     Event::from_json(*kind, value).expect("an event's kind").expect("an event's JSON");
                 let said = Arc::new(event.freshness().clone());
                 return (*partition, Topic::BadData, Body::Event { kind: *kind, said });
             }
-            Output::Forward { at, .. } => (*at, None),
-            Output::Reject { at, .. } => (*at, Some(Kind::Rejected)),
-            Output::Remove { at, .. } => (*at, Some(Kind::Removed)),
-            Output::Unsendable { at, .. } => (*at, Some(Kind::Unsendable)),
+            Output::Forward { at, epoch, .. } => (*at, *epoch, None),
+            Output::Reject { at, epoch, .. } => (*at, *epoch, Some(EventKind::Rejected)),
+            Output::Remove { at, epoch } => (*at, *epoch, Some(EventKind::Removed)),
+            Output::Unsendable { at, epoch, .. } => (*at, *epoch, Some(EventKind::Unsendable)),
         };
         let (partition, offset, staged) = self.batch[at].clone();
         self.round.inputs = true;
@@ -298,7 +303,7 @@ impl Life {
             self.round.failed.get_or_insert(Failure::Unsendable { partition, offset, reason });
         }
         let topic = if kind.is_none() { Topic::StockData } else { Topic::BadData };
-        (partition, topic, Body::Output { source: Source { partition, offset }, kind })
+        (partition, topic, Body::Output { source: Source { partition, offset }, kind, epoch })
     }
 
     /// Sends one message. What a fenced producer sends is never there; mostly it learns of it later.
@@ -323,15 +328,20 @@ impl Life {
     fn send_offsets(
         &mut self,
         offsets: &[(Partition, Offset, bool)],
-        accepted: bool,
+        generation: Generation,
         site: &mut Site,
     ) -> Answer {
         if site.planted == Planted::TimerWithoutOffsets && !self.round.inputs {
             return Some(Input::Done);
         }
-        if !accepted {
+        let membership = match site.planted {
+            Planted::MetadataAfterPoll => Some((self.seat.member, self.seat.generation)),
+            _ => self.memberships.iter().find(|(of, _)| *of == generation).map(|(_, membership)| *membership),
+        };
+        let accepted = membership.filter(|of| accepts(*of, site) || site.planted == Planted::GiveUpFirst);
+        let Some((_, of)) = accepted else {
             return Some(Input::Failed(Failure::Abort { reason: "an old generation".to_owned() }));
-        }
+        };
         let list: Vec<(Partition, Offset, String)> = offsets
             .iter()
             .map(|(partition, offset, released)| {
@@ -339,7 +349,7 @@ impl Life {
                 (*partition, *offset, claim.encode())
             })
             .collect();
-        match site.journal.send_offsets((&self.id, self.epoch), &list) {
+        match site.journal.send_offsets((&self.id, self.epoch), &list, Some(of)) {
             Ok(()) => Some(Input::Done),
             Err(Trouble::Busy) => None,
             Err(Trouble::Fenced) => Some(Input::Failed(fenced())),
@@ -351,16 +361,25 @@ impl Life {
             return Input::Failed(failure);
         }
         if site.fails(site.schedule.refusals) {
+            site.tally.note(Kind::CommitRefused);
             return Input::Failed(Failure::Abort { reason: "the commit was refused".to_owned() });
         }
         let lost = site.fails(site.schedule.lost_replies);
         if lost && site.rng.random_bool(0.5) {
+            site.tally.note(Kind::UnknownNotDone);
             return self.unknown(stops, site);
         }
         match site.journal.end((&self.id, self.epoch), Fate::Committed) {
-            Err(_) => Input::Failed(fenced()),
-            Ok(()) if lost => self.unknown(stops, site),
-            Ok(()) => Input::Committed(self.round.positions.clone()),
+            Err(_) if site.planted != Planted::FencedGoesOn => Input::Failed(fenced()),
+            Ok(()) if lost => {
+                site.tally.note(Kind::UnknownButDone);
+                self.unknown(stops, site)
+            }
+            _ => {
+                site.tally.note(Kind::CommitSucceeded);
+                self.committed.extend(self.round.positions.iter().copied());
+                Input::Committed(self.round.positions.clone())
+            }
         }
     }
 
@@ -375,15 +394,29 @@ impl Life {
         Input::Failed(Failure::Unknown)
     }
 
-    fn abort(&mut self, site: &mut Site) -> Input<'static> {
-        if !self.round.known {
-            return Input::Done;
+    fn abort(&mut self, home: &mut Home, site: &mut Site) -> Result<Input<'static>, Breach> {
+        site.tally.note(Kind::Abort);
+        // Planted: the core drops its overlay, so the interpreter keeps one in its place, in the store.
+        for mut write in std::mem::take(&mut self.slip.overlay) {
+            let partition = write.partition;
+            (write.position, write.checkpoint) = (None, None);
+            home.disk.apply(vec![write]);
+            home.look_at(partition, false, site)?;
         }
-        match site.journal.end((&self.id, self.epoch), Fate::Aborted) {
+        if !self.round.known {
+            return Ok(Input::Done);
+        }
+        Ok(match site.journal.end((&self.id, self.epoch), Fate::Aborted) {
             Err(_) if !self.round.forgotten => Input::Failed(fenced()),
             _ => Input::Done,
-        }
+        })
     }
+}
+
+/// Whether the group takes a commit under a membership.
+fn accepts((member, generation): (Member, u32), site: &Site) -> bool {
+    let replaced = site.planted == Planted::ReplacedAccepted;
+    site.group.accepts(member, generation) || replaced && site.group.accepts_replaced(member, generation)
 }
 
 fn await_stable(partitions: &[Partition], site: &Site) -> Answer {
@@ -395,23 +428,30 @@ fn await_stable(partitions: &[Partition], site: &Site) -> Answer {
     Some(Input::Stable(partitions.iter().map(stable).collect()))
 }
 
-fn read_targets(partitions: &[Partition], site: &Site) -> Input<'static> {
-    let end = |of: &Partition| match site.planted {
-        Planted::TargetAtLastStable => site.journal.last_stable(Topic::Changelog, *of),
-        _ => site.journal.high_watermark(Topic::Changelog, *of),
-    };
-    Input::Targets(partitions.iter().map(|of| (*of, end(of))).collect())
+fn read_targets(partitions: &[Partition], site: &mut Site) -> Answer {
+    let told = |of: &Partition| site.journal.tells_end(Topic::Changelog, *of);
+    let all_told = partitions.iter().all(told);
+    if !all_told && site.planted != Planted::TargetOfNewLeader {
+        site.tally.note(Kind::ElectionAwaited);
+        return None;
+    }
+    let mut targets = Vec::with_capacity(partitions.len());
+    for of in partitions {
+        let end = match site.planted {
+            Planted::TargetAtLastStable => site.journal.last_stable(Topic::Changelog, *of),
+            _ => site.journal.high_watermark(Topic::Changelog, *of),
+        };
+        // Planted: a new leader's high watermark lags for a moment, and is taken at its word.
+        let lag =
+            if site.journal.tells_end(Topic::Changelog, *of) { 0 } else { site.rng.random_range(1..=5) };
+        targets.push((*of, (end - lag).max(0)));
+    }
+    Some(Input::Targets(targets))
 }
 
 /// What a process that was asked to stop no longer waits for.
 fn patiently(answer: Answer, stops: bool) -> Answer {
     answer.or_else(|| stops.then_some(Input::Failed(Failure::Interrupted)))
-}
-
-fn stored(write: &Writes, to: Offset, site: &Site) -> Write {
-    let rows = if site.planted == Planted::PositionWithoutValues { Vec::new() } else { write.rows.clone() };
-    let checkpoint = Some(write.checkpoint.clone());
-    Write { partition: write.partition, clears: false, rows, checkpoint, position: Some(to) }
 }
 
 fn fenced() -> Failure {

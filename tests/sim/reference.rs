@@ -2,6 +2,7 @@
 //! of the contract, and without any of the gate's code.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use tickgate::model::{Offset, Partition};
@@ -31,12 +32,20 @@ pub enum End {
     Removed,
 }
 
+/// A place in a partition's input: how often the input was reset, then the next offset.
+pub type At = (u32, Offset);
+
+/// From where on something holds, when the record was appended, and what holds.
+type Since = (At, i64, Option<Seen>);
+
 #[derive(Debug, Default)]
 struct Part {
+    epoch: u32,
     /// Everything below has been folded.
     next: Offset,
-    /// By symbol: what holds from which next offset on.
-    history: BTreeMap<Arc<str>, Vec<(Offset, Option<Seen>)>>,
+    /// Records that were deleted before anybody judged them, as somebody was told.
+    lost: Vec<Range<Offset>>,
+    history: BTreeMap<Arc<str>, Vec<Since>>,
     spans: BTreeMap<Arc<str>, Vec<Span>>,
 }
 
@@ -51,12 +60,36 @@ impl Reference {
         self.parts.get(&partition).map_or(0, |part| part.next)
     }
 
-    pub fn fold(&mut self, partition: Partition, at: Offset, truth: &Truth) {
+    /// How often the partition has been reset.
+    pub fn epoch(&self, partition: Partition) -> u32 {
+        self.parts.get(&partition).map_or(0, |part| part.epoch)
+    }
+
+    /// Whether a record may go without an output.
+    pub fn is_lost(&self, partition: Partition, at: Offset) -> bool {
+        self.parts.get(&partition).is_some_and(|part| part.lost.iter().any(|range| range.contains(&at)))
+    }
+
+    /// These records were deleted, and somebody was told that they will not be judged.
+    pub fn lose(&mut self, partition: Partition, range: Range<Offset>) {
+        self.parts.entry(partition).or_default().lost.push(range);
+    }
+
+    /// Somebody chose to go on here. What is known of symbols stays.
+    pub fn reset(&mut self, partition: Partition, next: Offset) {
+        let part = self.parts.entry(partition).or_default();
+        part.epoch += 1;
+        part.next = next;
+        part.lost.clear();
+    }
+
+    /// `at_ms`: when the record was appended.
+    pub fn fold(&mut self, partition: Partition, at: Offset, at_ms: i64, truth: &Truth) {
         let part = self.parts.entry(partition).or_default();
         part.next = at + 1;
         let (symbol, seen) = match truth {
             Truth::Quote { symbol, time, cents } => {
-                let before = part.history.get(symbol).and_then(|history| history.last()?.1);
+                let before = part.history.get(symbol).and_then(|history| history.last()?.2);
                 if before.is_some_and(|before| *time < before.last_seen) {
                     return;
                 }
@@ -65,7 +98,39 @@ impl Reference {
             Truth::Tombstone { symbol } => (symbol, None),
             Truth::Bad | Truth::Unsendable => return,
         };
-        let spans = part.spans.entry(symbol.clone()).or_default();
+        part.turn(symbol, seen);
+        let since = ((part.epoch, at + 1), at_ms, seen);
+        part.history.entry(symbol.clone()).or_default().push(since);
+    }
+
+    /// What was known of a symbol from the records appended before a moment.
+    pub fn seen_before(&self, partition: Partition, symbol: &str, ms: i64) -> Option<Seen> {
+        let history = self.parts.get(&partition)?.history.get(symbol)?;
+        let at = history.partition_point(|(_, at_ms, _)| *at_ms < ms);
+        history[..at].last()?.2
+    }
+
+    /// Every symbol that was known at a place in the input.
+    pub fn all_seen(&self, partition: Partition, at: At) -> BTreeMap<Arc<str>, Seen> {
+        let Some(part) = self.parts.get(&partition) else { return BTreeMap::new() };
+        let seen = |history: &[Since]| {
+            let end = history.partition_point(|(from, _, _)| *from <= at);
+            history[..end].last()?.2
+        };
+        part.history.iter().filter_map(|(symbol, history)| Some((symbol.clone(), seen(history)?))).collect()
+    }
+
+    pub fn spans(&self) -> impl Iterator<Item = (Partition, &Arc<str>, &[Span])> {
+        self.parts.iter().flat_map(|(partition, part)| {
+            part.spans.iter().map(|(symbol, spans)| (*partition, symbol, spans.as_slice()))
+        })
+    }
+}
+
+impl Part {
+    /// A symbol's last-seen moves, or its watch ends.
+    fn turn(&mut self, symbol: &Arc<str>, seen: Option<Seen>) {
+        let spans = self.spans.entry(symbol.clone()).or_default();
         let open = spans.last_mut().filter(|span| span.end == End::Open);
         match (open, seen) {
             (Some(span), Some(seen)) if span.last_seen == seen.last_seen => {}
@@ -77,28 +142,5 @@ impl Reference {
             (Some(span), None) => span.end = End::Removed,
             (None, None) => {}
         }
-        part.history.entry(symbol.clone()).or_default().push((at + 1, seen));
-    }
-
-    /// What was known of a symbol when `next` was the next offset.
-    pub fn seen(&self, partition: Partition, symbol: &str, next: Offset) -> Option<Seen> {
-        let history = self.parts.get(&partition)?.history.get(symbol)?;
-        let at = history.partition_point(|(from, _)| *from <= next);
-        history[..at].last()?.1
-    }
-
-    /// Every symbol that was known when `next` was the next offset.
-    pub fn all_seen(&self, partition: Partition, next: Offset) -> BTreeMap<Arc<str>, Seen> {
-        let Some(part) = self.parts.get(&partition) else { return BTreeMap::new() };
-        part.history
-            .keys()
-            .filter_map(|symbol| Some((symbol.clone(), self.seen(partition, symbol, next)?)))
-            .collect()
-    }
-
-    pub fn spans(&self) -> impl Iterator<Item = (Partition, &Arc<str>, &[Span])> {
-        self.parts.iter().flat_map(|(partition, part)| {
-            part.spans.iter().map(|(symbol, spans)| (*partition, symbol, spans.as_slice()))
-        })
     }
 }

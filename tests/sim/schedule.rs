@@ -35,6 +35,34 @@ pub enum Happening {
     Flush,
     /// A producer upstream opens a transaction on staging, or ends it.
     Upstream,
+    /// The cleaner passes over the changelog.
+    Clean,
+    /// Staging deletes records that are committed.
+    Delete,
+    /// Minutes pass, with all that is up at its place, and the cleaner passes before and after.
+    Minutes,
+    /// A partition gets a new leader.
+    Election,
+    /// A replica of a partition that the process does not own moves on.
+    Follow,
+    /// Every process is killed, and the group forgets them; what this seed tampers with is tampered with.
+    Outage,
+    /// An operator chooses where to go on, if any process has refused to.
+    Reset,
+}
+
+/// What happens to offsets and to staging in an outage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tampering {
+    Nothing,
+    /// Committed offsets expire.
+    Expiry,
+    /// Somebody moves committed offsets.
+    Moved,
+    /// Staging deletes records that nobody has judged.
+    Deleted,
+    /// Staging is made anew.
+    Recreated,
 }
 
 /// One seed's shape.
@@ -42,6 +70,16 @@ pub enum Happening {
 pub struct Schedule {
     pub partitions: i32,
     pub instances: usize,
+    /// Of each instance.
+    pub workers: usize,
+    /// Whether members have names that survive restarts.
+    pub static_names: bool,
+    /// Whether the first two instances have the same name.
+    pub twins: bool,
+    pub transaction_timeout_ms: i64,
+    pub tampering: Tampering,
+    /// Whether processes go on where records were deleted unjudged.
+    pub accept_loss: bool,
     pub symbols: usize,
     pub steps: usize,
     pub hot_symbols: usize,
@@ -52,6 +90,8 @@ pub struct Schedule {
     pub refusals: u32,
     /// In 1,000: of the records, those that are no good.
     pub bad: u32,
+    /// In 1,000: of the records that are good, those that end a symbol's watch.
+    pub removals: u32,
     weights: Vec<(Happening, u32)>,
     total: u32,
 }
@@ -74,19 +114,44 @@ impl Schedule {
             (Happening::Leap, some(6)),
             (Happening::Flush, some(10)),
             (Happening::Upstream, some(20)),
+            (Happening::Clean, some(12)),
+            (Happening::Delete, some(8)),
+            (Happening::Minutes, some(4)),
+            (Happening::Election, some(6)),
+            (Happening::Follow, some(60)),
+            (Happening::Outage, some(3)),
+            (Happening::Reset, 3),
         ];
-        let (lost_replies, refusals, bad) = (some(200), some(60), some(300));
+        let (lost_replies, refusals, bad, removals) = (some(200), some(60), some(300), 25 + some(200));
         let total = weights.iter().map(|(_, weight)| weight).sum();
+        let static_names = rng.random_ratio(1, 4);
         Self {
             partitions: rng.random_range(1..=4),
             instances: rng.random_range(1..=3),
-            symbols: rng.random_range(1..=6),
+            workers: if rng.random_ratio(1, 3) { 2 } else { 1 },
+            static_names,
+            twins: static_names && rng.random_ratio(1, 3),
+            transaction_timeout_ms: if rng.random_ratio(1, 3) {
+                rng.random_range(2_000..10_000)
+            } else {
+                60_000
+            },
+            tampering: match rng.random_range(0..12) {
+                0 | 1 => Tampering::Expiry,
+                2 => Tampering::Moved,
+                3 | 4 => Tampering::Deleted,
+                5 => Tampering::Recreated,
+                _ => Tampering::Nothing,
+            },
+            accept_loss: rng.random_ratio(1, 3),
+            symbols: rng.random_range(1..=12),
             steps: rng.random_range(400..=1_600),
             hot_symbols: rng.random_range(0..=8),
             round_max_records: rng.random_range(1..=20),
             lost_replies,
             refusals,
             bad,
+            removals,
             weights,
             total,
         }
@@ -97,6 +162,12 @@ impl Schedule {
         Self {
             partitions,
             instances: 0,
+            workers: 1,
+            static_names: false,
+            twins: false,
+            transaction_timeout_ms: 60_000,
+            tampering: Tampering::Nothing,
+            accept_loss: false,
             symbols: 0,
             steps: 0,
             hot_symbols: 1_000,
@@ -104,6 +175,7 @@ impl Schedule {
             lost_replies: 0,
             refusals: 0,
             bad: 0,
+            removals: 0,
             weights: Vec::new(),
             total: 0,
         }

@@ -1,22 +1,26 @@
 //! Everything that processes share, and the checks that look on.
 
-use std::collections::BTreeMap;
-
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tickgate::core::Settings;
 use tickgate::core::rules::RuleSettings;
+use tickgate::model::{Offset, Partition};
 
+use crate::cleaning;
 use crate::disk::Table;
-use crate::group::{Group, Member};
+use crate::group::Group;
+use crate::invariants::living_owner::Living;
+use crate::invariants::one_owner::Owners;
+use crate::invariants::refusals::Refusals;
+use crate::invariants::routing::Routes;
 use crate::invariants::silences::Silences;
-use crate::invariants::{Breach, exactly_once, state};
-use crate::journal::Journal;
+use crate::invariants::{Breach, fencing, hold, one_output, store};
+use crate::journal::{Journal, Topic};
 use crate::reference::Reference;
 use crate::schedule::Schedule;
+use crate::tally::{Kind, Tally};
 use crate::teeth::Planted;
 use crate::trace::Trace;
-use tickgate::model::Partition;
 
 /// Wall time at the start, in ms since 1970.
 pub const BASE_MS: i64 = 1_795_356_000_000;
@@ -27,17 +31,20 @@ pub const GRACE_MS: i64 = 5_000;
 pub struct Site {
     pub rng: ChaCha8Rng,
     pub trace: Trace,
+    pub tally: Tally,
     pub schedule: Schedule,
     pub planted: Planted,
     pub journal: Journal,
     pub group: Group,
     pub reference: Reference,
     pub silences: Silences,
+    pub living: Living,
+    pub owners: Owners,
+    pub refusals: Refusals,
+    routes: Routes,
     pub rounds: u64,
     /// Nothing fails any more.
     pub calm: bool,
-    /// Ids of workers that are up and own partitions as far as they know, with their membership.
-    pub living: BTreeMap<String, (Member, u32)>,
 }
 
 impl Site {
@@ -45,14 +52,18 @@ impl Site {
         Self {
             rng,
             trace: Trace::new(prints),
+            tally: Tally::default(),
             planted,
-            journal: Journal::default(),
+            journal: Journal::new(schedule.transaction_timeout_ms),
             group: Group::new(schedule.partitions),
             reference: Reference::default(),
             silences: Silences::default(),
+            living: Living::default(),
+            owners: Owners::new(schedule.static_names),
+            refusals: Refusals::default(),
+            routes: Routes::default(),
             rounds: 0,
             calm: false,
-            living: BTreeMap::new(),
             schedule,
         }
     }
@@ -65,7 +76,7 @@ impl Site {
             error_after_ms: THRESHOLD_MS,
             grace_ms: GRACE_MS,
             hot_symbols: self.schedule.hot_symbols,
-            accept_loss: false,
+            accept_loss: self.schedule.accept_loss,
             rules: RuleSettings { partitions: self.schedule.partitions, ..RuleSettings::default() },
             fingerprint: 1,
         }
@@ -83,7 +94,11 @@ impl Site {
     /// Looks at every transaction committed since the last look.
     pub fn look(&mut self) -> Result<(), Breach> {
         for txn in std::mem::take(&mut self.journal.decided) {
-            exactly_once::check(txn, &self.journal, &mut self.reference)?;
+            fencing::check(txn, &self.journal)?;
+            self.refusals.check(txn, &self.journal)?;
+            self.owners.check(txn, &self.journal)?;
+            self.routes.check(txn, &self.journal, &self.reference)?;
+            one_output::check(txn, &self.journal, &mut self.reference)?;
             self.silences.note(txn, &self.journal)?;
             self.rounds += 1;
         }
@@ -92,9 +107,32 @@ impl Site {
 
     pub fn look_at_table(&self, partition: Partition, table: &Table, whole: bool) -> Result<(), Breach> {
         if whole {
-            state::check_whole(&self.journal, partition, table, &self.reference)
+            store::check_whole(&self.journal, partition, table, &self.reference)
         } else {
-            state::check(&self.journal, partition, table)
+            store::check(&self.journal, partition, table)
         }
+    }
+
+    /// A worker says that these records are gone unjudged, and goes on as it was told to.
+    pub fn lose(&mut self, partition: Partition, from: Offset, to: Offset) -> Result<(), Breach> {
+        let start = self.journal.start(Topic::Staging, partition);
+        hold(self.schedule.accept_loss && from < to && to <= start, || {
+            format!("partition {partition}: {from} to {to} are called lost, staging starts at {start}")
+        })?;
+        self.tally.note(Kind::LossAccepted);
+        self.reference.lose(partition, from..to);
+        Ok(())
+    }
+
+    /// A pass of the cleaner.
+    pub fn clean(&mut self, partition: Partition, to: Offset) {
+        let retention_ms = match self.planted {
+            Planted::TombstoneCleanedEarly => 0,
+            _ => cleaning::DELETE_RETENTION_MS,
+        };
+        let cleaned = cleaning::clean(&mut self.journal, partition, to, retention_ms);
+        self.trace.note(format_args!("changelog {partition} is cleaned below {to}: {cleaned:?}"));
+        self.tally.add(Kind::RowCleaned, cleaned.rows);
+        self.tally.add(Kind::TombstoneCleaned, cleaned.tombstones);
     }
 }

@@ -1,45 +1,82 @@
 //! Wrong orders, planted in the interpreter: the invariants must see each of them, or they prove nothing.
 
 use crate::attempt;
+use crate::disk::Write;
 
-/// A mistake that a shell around the core could make.
+/// A mistake that a shell around the core could make, or Kafka's settings could hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Planted {
     Nothing,
     /// The store is written before Kafka has committed.
     ApplyBeforeCommit,
+    /// A partition is given up to the group before the committed round is applied.
+    ReleaseBeforeApply,
     /// A partition is marked and given up before the round that uses it is committed.
     GiveUpFirst,
-    /// After an abort the input goes on where it was.
-    NoRewind,
-    /// A restore ends at the last stable offset, while a marker is still to come.
-    TargetAtLastStable,
+    /// An output is sent twice.
+    DoublePush,
     /// The store's position moves without the values.
     PositionWithoutValues,
-    /// A plain commit while a transactional one is pending.
-    ClaimBeforeStable,
-    /// A commit without a reply is taken for an abort.
-    UnknownIsAborted,
+    /// The group is answered within the poll, and a round shows the membership of its end.
+    MetadataAfterPoll,
     /// A round of the clock sends no offsets, so nobody checks its generation.
     TimerWithoutOffsets,
     /// What has been reported of a silence is not in the changelog.
     AlertNotLogged,
+    /// A restore ends at the last stable offset, while a marker is still to come.
+    TargetAtLastStable,
+    /// A restore ends where a leader that has just been elected believes the log to end.
+    TargetOfNewLeader,
+    /// A plain commit while a transactional one is pending.
+    ClaimBeforeStable,
+    /// What an aborted round wrote is still seen.
+    OverlayKept,
+    /// After an abort the input goes on where it was.
+    NoRewind,
+    /// A commit without a reply is taken for an abort.
+    UnknownIsAborted,
+    /// A commit that failed as somebody took the id is taken for done.
+    FencedGoesOn,
     /// The input is read past open transactions.
     ReadUncommitted,
+    /// A store that may have missed tombstones is kept.
+    OldStoreKept,
+    /// The changelog's tombstones go with the first pass of the cleaner.
+    TombstoneCleanedEarly,
+    /// The group takes commits of a static member that another of its name has replaced.
+    ReplacedAccepted,
+}
+
+/// What a planted fault must keep in mind.
+#[derive(Debug, Default)]
+pub struct Slip {
+    /// Applied later than it should be.
+    pub held: Vec<Write>,
+    /// What the open round wrote.
+    pub overlay: Vec<Write>,
 }
 
 /// Each planted fault, and within how many seeds it must be found.
-const TEETH: [(Planted, u64); 10] = [
+const TEETH: [(Planted, u64); 19] = [
     (Planted::ApplyBeforeCommit, 5),
+    (Planted::ReleaseBeforeApply, 50),
     (Planted::GiveUpFirst, 20),
-    (Planted::NoRewind, 50),
-    (Planted::TargetAtLastStable, 50),
+    (Planted::DoublePush, 5),
     (Planted::PositionWithoutValues, 5),
-    (Planted::ClaimBeforeStable, 50),
-    (Planted::UnknownIsAborted, 100),
-    (Planted::TimerWithoutOffsets, 20),
+    (Planted::MetadataAfterPoll, 200),
+    (Planted::TimerWithoutOffsets, 50),
     (Planted::AlertNotLogged, 5),
+    (Planted::TargetAtLastStable, 200),
+    (Planted::TargetOfNewLeader, 200),
+    (Planted::ClaimBeforeStable, 50),
+    (Planted::OverlayKept, 20),
+    (Planted::NoRewind, 50),
+    (Planted::UnknownIsAborted, 100),
+    (Planted::FencedGoesOn, 100),
     (Planted::ReadUncommitted, 50),
+    (Planted::OldStoreKept, 1000),
+    (Planted::TombstoneCleanedEarly, 500),
+    (Planted::ReplacedAccepted, 1000),
 ];
 
 #[test]

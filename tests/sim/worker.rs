@@ -1,34 +1,25 @@
-//! A process with its disk, and the life of its worker: the loop that the real one runs, a step at a time.
-//! Between any two steps it can be killed.
+//! The life of a worker: the loop that the real one runs, a step at a time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rand::RngExt;
+use tickgate::core::effect::Notice;
+use tickgate::core::input::Failure;
 use tickgate::core::{Effect, Generation, Input, Now, Processor, Record, Stop};
-use tickgate::model::{Offset, Partition, WallTime};
+use tickgate::model::{Offset, Partition};
 
-use crate::disk::Disk;
 use crate::group::{Event, Member, Seat};
-use crate::invariants::Breach;
+use crate::invariants::{Breach, fencing};
 use crate::journal::{Body, Staged, Topic};
-use crate::site::{BASE_MS, Site};
-use crate::teeth::Planted;
+use crate::process::Home;
+use crate::restore::Restoring;
+use crate::site::Site;
+use crate::tally::Kind;
+use crate::teeth::{Planted, Slip};
 
 /// Records that one poll takes at most.
 const BATCH_MAX: usize = 8;
-
-#[derive(Debug)]
-pub struct Process {
-    pub index: usize,
-    pub disk: Disk,
-    pub life: Option<Life>,
-    pub stalled: bool,
-    /// How far its wall clock is off.
-    pub wall_off_ms: i64,
-    pub asked_to_stop: bool,
-    starts: u32,
-}
 
 /// From joining the group to leaving it.
 #[derive(Debug)]
@@ -37,19 +28,31 @@ pub struct Life {
     pub id: String,
     pub epoch: u32,
     pub seat: Seat,
-    number: u32,
+    pub number: u32,
     /// An effect that could not be carried out yet.
     waiting: Option<Effect>,
+    /// The effect carried out last.
+    last: &'static str,
     pub memberships: Vec<(Generation, (Member, u32))>,
     /// Where each assigned partition is read next.
     pub places: BTreeMap<Partition, Offset>,
     pub batch: Vec<(Partition, Offset, Arc<Staged>)>,
     pub round: Sent,
+    pub restoring: Option<Restoring>,
+    /// Since when it waits for another worker of its process to let go of a partition.
+    pub awaits_writer_since_ms: Option<i64>,
+    /// Wall time at which the own partitions' changelog was last known to have nothing but what is known here.
+    pub current_at: i64,
+    /// The changelog positions that commits were answered with.
+    pub committed: BTreeMap<Partition, Offset>,
     /// Owners read while the commit that marks them as released had no marker yet.
     pub excused: Vec<String>,
     /// Until when marks are waited for, while owners are being read.
     pub marks_until_ms: Option<i64>,
     told_to_stop: bool,
+    /// It was told that it is fenced, or that its partitions are lost.
+    is_over: bool,
+    pub slip: Slip,
 }
 
 /// What the open transaction knows of itself.
@@ -59,147 +62,157 @@ pub struct Sent {
     pub known: bool,
     pub inputs: bool,
     pub positions: Vec<(Partition, Offset)>,
-    pub failed: Option<tickgate::core::input::Failure>,
+    pub failed: Option<Failure>,
     /// A planted fault takes an unknown outcome for an abort.
     pub forgotten: bool,
 }
 
-impl Process {
-    pub fn new(index: usize) -> Self {
-        Self {
-            index,
-            disk: Disk::default(),
-            life: None,
-            stalled: false,
-            wall_off_ms: 0,
-            asked_to_stop: false,
-            starts: 0,
-        }
-    }
+/// How a life ends, but for being killed.
+#[derive(Debug)]
+pub enum Ended {
+    Rejoin,
+    Stopped(Stop),
+}
 
-    pub fn now(&self, site: &Site) -> Now {
-        let monotonic_ms = site.journal.now_ms;
-        Now { wall: WallTime(BASE_MS + monotonic_ms + self.wall_off_ms), monotonic_ms }
-    }
-
-    pub fn start(&mut self, site: &mut Site) {
-        self.starts += 1;
-        self.asked_to_stop = false;
-        self.stalled = false;
-        self.live(1, site);
-    }
-
-    /// It is gone at once; what it had open stays open.
-    pub fn kill(&mut self, site: &mut Site) {
-        if let Some(life) = self.life.take() {
-            site.living.remove(&life.id);
-        }
-        let unflushed = self.disk.unflushed();
-        self.disk.crash(site.rng.random_range(0..=unflushed));
-    }
-
-    pub fn heartbeat(&mut self, site: &mut Site) {
-        let now_ms = site.journal.now_ms;
-        if let Some(life) = &mut self.life
-            && !self.stalled
-        {
-            life.seat.heartbeat(&mut site.group, now_ms);
-        }
-    }
-
-    /// One effect, or one turn of the loop.
-    pub fn step(&mut self, site: &mut Site) -> Result<(), Breach> {
-        let now = self.now(site);
-        let Some(life) = &mut self.life else { return Ok(()) };
-        let Some(effect) = life.waiting.take().or_else(|| life.core.poll_effect()) else {
-            self.turn(site);
-            return Ok(());
-        };
-        match effect {
-            Effect::Notice(notice) => site.trace.note(format_args!("{} {notice:?}", life.id)),
-            Effect::Rejoin(reason) => {
-                site.trace.effect(self.index, &Effect::Rejoin(reason.clone()), None);
-                site.trace.note(format_args!("{} rejoins: {reason}", life.id));
-                let number = life.number;
-                self.leave(site);
-                self.live(number + 1, site);
-            }
-            Effect::Stop(stop) => {
-                site.trace.effect(self.index, &Effect::Stop(stop.clone()), None);
-                site.trace.note(format_args!("{} stops: {stop:?}", life.id));
-                self.leave(site);
-                if !matches!(stop, Stop::Clean | Stop::Interrupted) {
-                    return Err(Breach(format!("process {} stopped: {stop:?}", self.index)));
-                }
-            }
-            effect => {
-                let answer = self.perform(&effect, site)?;
-                let life = self.life.as_mut().expect("an effect ends no life");
-                match answer {
-                    Some(answer) => {
-                        site.trace.effect(self.index, &effect, answer.failure());
-                        if let Input::Failed(failure) = &answer {
-                            site.trace.note(format_args!("{} failed: {failure:?}", life.id));
-                        }
-                        life.core.handle(answer, now);
-                    }
-                    None => life.waiting = Some(effect),
-                }
-                site.look()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn live(&mut self, number: u32, site: &mut Site) {
-        let id = format!("gate.{}.0.{}.{number}", self.index, self.starts);
+impl Life {
+    pub fn begin(home: &Home, worker: usize, number: u32, site: &mut Site) -> Self {
+        let id = format!("gate.{}.{worker}.{}.{number}", home.index, home.starts);
         let epoch = site.journal.init(&id).expect("a new id has nothing open");
-        let now = self.now(site);
-        let seat = Seat::take(&mut site.group, now.monotonic_ms);
+        let now = home.now(site);
+        let name = home.name.as_ref().map(|name| format!("{name}-{worker}"));
+        if name.as_ref().is_some_and(|name| site.group.knows(name)) {
+            site.tally.note(Kind::StaticRestart);
+        }
+        let seat = Seat::take(&mut site.group, name, now.monotonic_ms);
         site.trace.note(format_args!("{id} joins as {}", seat.member));
-        self.life = Some(Life {
+        Self {
             core: Processor::new(site.settings(), id.clone(), now),
             id,
             epoch,
             seat,
             number,
             waiting: None,
+            last: "nothing",
             memberships: Vec::new(),
             places: BTreeMap::new(),
             batch: Vec::new(),
             round: Sent::default(),
+            restoring: None,
+            awaits_writer_since_ms: None,
+            current_at: now.wall.0,
+            committed: BTreeMap::new(),
             excused: Vec::new(),
             marks_until_ms: None,
             told_to_stop: false,
-        });
-    }
-
-    fn leave(&mut self, site: &mut Site) {
-        if let Some(life) = self.life.take() {
-            site.living.remove(&life.id);
-            site.group.leave(life.seat.member, site.journal.now_ms);
+            is_over: false,
+            slip: Slip::default(),
         }
     }
 
-    fn turn(&mut self, site: &mut Site) {
-        let (now, asked_to_stop) = (self.now(site), self.asked_to_stop);
-        let Some(life) = &mut self.life else { return };
-        if life.core.poll_timeout(now).is_some_and(|(wait, _)| wait.is_zero()) {
-            site.trace.note(format_args!("{} tick", life.id));
-            life.core.handle(Input::Tick { generation: life.generation() }, now);
-        } else if let Some(event) = life.seat.events.pop_front() {
-            site.trace.note(format_args!("{} {event:?}", life.id));
-            life.group_said(event, site, now);
-        } else if asked_to_stop && !life.told_to_stop {
-            life.told_to_stop = true;
-            life.core.handle(Input::Shutdown { generation: life.generation() }, now);
+    pub fn leave(&mut self, home: &mut Home, site: &mut Site) {
+        self.note_interrupted(site);
+        home.disk.give_all_back(&self.id);
+        site.living.gave_up(&self.id);
+        self.seat.leave(&mut site.group, site.journal.now_ms);
+    }
+
+    pub fn note_killed(&mut self, site: &mut Site) {
+        self.note_interrupted(site);
+        site.tally.killed_after(self.last);
+    }
+
+    fn note_interrupted(&self, site: &mut Site) {
+        if self.restoring.as_ref().is_some_and(|restoring| restoring.slices > 0) {
+            site.tally.note(Kind::RestoreInterrupted);
+        }
+    }
+
+    pub fn heartbeat(&mut self, site: &mut Site) {
+        let now_ms = site.journal.now_ms;
+        self.seat.heartbeat(&mut site.group, now_ms);
+        if site.planted == Planted::MetadataAfterPoll
+            && matches!(self.seat.events.back(), Some(Event::Revoked(_)))
+        {
+            self.seat.unassign(&mut site.group, now_ms);
+        }
+    }
+
+    /// One effect, or one turn of the loop.
+    pub fn step(&mut self, home: &mut Home, site: &mut Site) -> Result<Option<Ended>, Breach> {
+        let Some(effect) = self.waiting.take().or_else(|| self.core.poll_effect()) else {
+            return Ok(self.turn(home, site));
+        };
+        if self.is_over {
+            fencing::check_effect(&self.id, &effect)?;
+        }
+        match effect {
+            Effect::Notice(notice) => self.told(&notice, site)?,
+            Effect::Rejoin(reason) => {
+                site.trace.effect(home.index, &Effect::Rejoin(reason.clone()), None);
+                site.trace.note(format_args!("{} rejoins: {reason}", self.id));
+                return Ok(Some(Ended::Rejoin));
+            }
+            Effect::Stop(stop) => {
+                site.trace.effect(home.index, &Effect::Stop(stop.clone()), None);
+                site.trace.note(format_args!("{} stops: {stop:?}", self.id));
+                return Ok(Some(Ended::Stopped(stop)));
+            }
+            effect => {
+                let answer = self.perform(&effect, home, site)?;
+                self.last = effect.name();
+                match answer {
+                    Some(answer) => {
+                        site.trace.effect(home.index, &effect, answer.failure());
+                        self.answer(answer, home.now(site), site);
+                    }
+                    None => self.waiting = Some(effect),
+                }
+                site.look()?;
+            }
+        }
+        Ok(None)
+    }
+
+    fn answer(&mut self, answer: Input<'static>, now: Now, site: &mut Site) {
+        if let Input::Failed(failure) = &answer {
+            site.trace.note(format_args!("{} failed: {failure:?}", self.id));
+            if matches!(failure, Failure::Fenced { .. }) {
+                self.is_over = true;
+                site.tally.note(Kind::ToldFenced);
+            }
+        }
+        self.core.handle(answer, now);
+    }
+
+    fn told(&self, notice: &Notice, site: &mut Site) -> Result<(), Breach> {
+        site.trace.note(format_args!("{} {notice:?}", self.id));
+        match notice {
+            Notice::ResumedFromCheckpoint { .. } => site.tally.note(Kind::ResumedFromCheckpoint),
+            Notice::ClaimRefused { .. } => site.tally.note(Kind::ClaimRefused),
+            Notice::Lost { partition, from, to } => site.lose(*partition, *from, *to)?,
+            Notice::RoundAborted { .. } | Notice::SettingsDiffer { .. } | Notice::ClockLeapt { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, home: &mut Home, site: &mut Site) -> Option<Ended> {
+        let now = home.now(site);
+        if self.core.poll_timeout(now).is_some_and(|(wait, _)| wait.is_zero()) {
+            site.trace.note(format_args!("{} tick", self.id));
+            site.tally.note(Kind::Tick);
+            self.core.handle(Input::Tick { generation: self.generation() }, now);
+        } else if let Some(event) = self.seat.events.pop_front() {
+            site.trace.note(format_args!("{} {event:?}", self.id));
+            self.group_said(event, site, now);
+        } else if home.asked_to_stop && !self.told_to_stop {
+            self.told_to_stop = true;
+            self.core.handle(Input::Shutdown { generation: self.generation() }, now);
         } else {
-            life.read(site, now);
+            return self.read(site, now);
         }
+        None
     }
-}
 
-impl Life {
     pub fn generation(&self) -> Generation {
         self.memberships.last().map_or(Generation(0), |(generation, _)| *generation)
     }
@@ -218,11 +231,14 @@ impl Life {
                 if site.planted == Planted::GiveUpFirst {
                     self.give_up_first(&partitions, site);
                 }
-                site.living.remove(&self.id);
+                site.tally.note(Kind::Revoked);
+                site.living.gave_up(&self.id);
                 Input::Revoked { partitions }
             }
             Event::Lost(partitions) => {
-                site.living.remove(&self.id);
+                site.tally.note(Kind::Lost);
+                site.living.gave_up(&self.id);
+                self.is_over = true;
                 Input::Lost { partitions }
             }
         };
@@ -239,33 +255,24 @@ impl Life {
         self.seat.unassign(&mut site.group, site.journal.now_ms);
     }
 
-    fn read(&mut self, site: &mut Site, now: Now) {
+    /// Reads a batch. A place that staging no longer has, or a membership that another has taken, ends the life.
+    fn read(&mut self, site: &mut Site, now: Now) -> Option<Ended> {
         let generation = self.generation();
-        let most = site.rng.random_range(1..=BATCH_MAX);
-        let mut batch = Vec::new();
-        let first = site.rng.random_range(0..=self.places.len());
-        let order: Vec<Partition> = self.places.keys().copied().collect();
-        for partition in order.iter().cycle().skip(first).take(order.len()) {
-            let place = self.places.get_mut(partition).expect("the order is the places'");
-            let end = match site.planted {
-                Planted::ReadUncommitted => site.journal.high_watermark(Topic::Staging, *partition),
-                _ => site.journal.last_stable(Topic::Staging, *partition),
-            };
-            let mut came = end.max(*place);
-            for (at, entry) in site.journal.committed(Topic::Staging, *partition, *place, end) {
-                let Body::Staged(staged) = &entry.body else { continue };
-                if batch.len() == most {
-                    came = at;
-                    break;
-                }
-                batch.push((*partition, at, staged.clone()));
-            }
-            *place = came;
+        let out_of_range =
+            |(partition, at): (&Partition, &Offset)| *at < site.journal.start(Topic::Staging, *partition);
+        if self.seat.is_replaced {
+            site.trace.note(format_args!("{} is replaced by another of its name", self.id));
+            site.tally.note(Kind::StaticFenced);
+            return Some(Ended::Rejoin);
         }
-        if batch.is_empty() {
-            return;
+        if self.places.iter().any(out_of_range) {
+            site.trace.note(format_args!("{} reads where staging has nothing", self.id));
+            return Some(Ended::Rejoin);
         }
-        self.batch = batch;
+        self.batch = self.poll(site);
+        if self.batch.is_empty() {
+            return None;
+        }
         site.trace.note(format_args!("{} reads {} from {:?}", self.id, self.batch.len(), self.batch[0].1));
         let records: Vec<Record<'_>> = self
             .batch
@@ -279,5 +286,34 @@ impl Life {
             })
             .collect();
         self.core.handle(Input::Arrivals { records: &records, generation }, now);
+        None
+    }
+
+    fn poll(&mut self, site: &mut Site) -> Vec<(Partition, Offset, Arc<Staged>)> {
+        let most = site.rng.random_range(1..=BATCH_MAX);
+        let mut batch = Vec::new();
+        let first = site.rng.random_range(0..=self.places.len());
+        let order: Vec<Partition> = self.places.keys().copied().collect();
+        for partition in order.iter().cycle().skip(first).take(order.len()) {
+            if !site.journal.tells_end(Topic::Staging, *partition) {
+                continue;
+            }
+            let place = self.places.get_mut(partition).expect("the order is the places'");
+            let end = match site.planted {
+                Planted::ReadUncommitted => site.journal.high_watermark(Topic::Staging, *partition),
+                _ => site.journal.last_stable(Topic::Staging, *partition),
+            };
+            let mut came = end.max(*place);
+            for (at, entry) in site.journal.readable(Topic::Staging, *partition, *place, end) {
+                let Body::Staged(staged) = &entry.body else { continue };
+                if batch.len() == most {
+                    came = at;
+                    break;
+                }
+                batch.push((*partition, at, staged.clone()));
+            }
+            *place = came;
+        }
+        batch
     }
 }

@@ -1,9 +1,15 @@
 //! What must be true whatever happens, one file each. They look at what Kafka has decided to commit, not at
 //! what its readers can see yet, so that they hold at every step.
 
-pub mod exactly_once;
+pub mod drained;
+pub mod fencing;
+pub mod living_owner;
+pub mod one_output;
+pub mod one_owner;
+pub mod refusals;
+pub mod routing;
 pub mod silences;
-pub mod state;
+pub mod store;
 
 /// What an invariant found broken.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tickgate::model::{Freshness, Kind, NoticedBy, Partition};
 
 use super::{Breach, hold};
-use crate::journal::{Body, Journal, Topic, Txn, index, offset};
+use crate::journal::{Body, Journal, Topic, Txn, index};
 use crate::reference::{End, Reference, Span};
 
 #[derive(Debug, Default)]
@@ -63,13 +63,11 @@ impl Silences {
 
     /// What the clock called a silence was one: nothing newer had been appended when it looked. Only where no
     /// wall clock was ever wrong.
-    pub fn check_clock(&self, journal: &Journal, reference: &Reference, base_ms: i64) -> Result<(), Breach> {
+    pub fn check_clock(&self, reference: &Reference, base_ms: i64) -> Result<(), Breach> {
         for ((partition, symbol, last_seen), told) in &self.0 {
             for said in told.stale.iter().filter(|said| said.noticed_by == NoticedBy::Clock) {
                 let looked_ms = said.detected_at.0 - base_ms;
-                let entries = journal.read(Topic::Staging, *partition).map_or(&[][..], |log| &log.entries);
-                let appended = offset(entries.partition_point(|entry| entry.at_ms < looked_ms));
-                let seen = reference.seen(*partition, symbol, appended).map(|seen| seen.last_seen);
+                let seen = reference.seen_before(*partition, symbol, looked_ms).map(|seen| seen.last_seen);
                 let newer = seen.is_some_and(|seen| seen > *last_seen);
                 hold(!newer, || {
                     format!(
