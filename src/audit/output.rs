@@ -4,6 +4,7 @@ use super::expected::{Calls, Expected, Inputs, Seen};
 use super::message::{Header, Message, digest, last, shown, shown_headers};
 use super::report::{BreachKind, Topic, Unjudged};
 use crate::core::rules::Suspects;
+use crate::model::time::output_time;
 use crate::model::{Rejection, Rule, Source, headers};
 
 /// What an output is, by its topic and its `tg-kind`.
@@ -130,9 +131,10 @@ pub(super) fn compare(
     if digest(&message.value) != expected.value {
         faults.add(BreachKind::AlteredValue, shown(message.value), "the input's value");
     }
-    if message.kafka_time != expected.kafka_time {
+    let called_for_time = output_time(expected.kafka_time);
+    if message.kafka_time != called_for_time {
         let shown = |time: Option<i64>| time.map_or("none".to_owned(), |time| format!("{time} ms"));
-        faults.add(BreachKind::AlteredTime, shown(message.kafka_time), shown(expected.kafka_time));
+        faults.add(BreachKind::AlteredTime, shown(message.kafka_time), shown(called_for_time));
     }
     let theirs = message.headers.get(..expected.header_count as usize);
     if theirs.is_none_or(|theirs| digest(theirs) != expected.headers) {

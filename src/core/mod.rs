@@ -9,6 +9,7 @@ mod freshness;
 pub mod input;
 mod judging;
 mod noticing;
+pub mod output;
 pub mod processor;
 pub mod record;
 mod round;

@@ -15,6 +15,12 @@ pub struct EventTime(pub i64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WallTime(pub i64);
 
+/// The record time of an output whose input has this one (ms since 1970; none is none). It is the same, but for
+/// 0: the Kafka library takes that for "now", so the next millisecond stands for it.
+pub fn output_time(kafka_time: Option<i64>) -> Option<i64> {
+    kafka_time.map(|ms| if ms == 0 { 1 } else { ms })
+}
+
 /// 0000-01-01T00:00:00.000Z and 9999-12-31T23:59:59.999Z: what four digits of a year can say.
 const FIRST_MS: i64 = -62_167_219_200_000;
 const LAST_MS: i64 = 253_402_300_799_999;

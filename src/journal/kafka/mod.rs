@@ -7,6 +7,7 @@ use crate::model::Offset;
 pub mod appender;
 pub mod changelog;
 pub mod client;
+pub mod headers;
 pub mod membership;
 pub mod owners;
 pub mod producer;

@@ -11,7 +11,7 @@ use rdkafka::{
     config::ClientConfig,
     consumer::{BaseConsumer, Consumer},
     error::KafkaError,
-    message::{BorrowedMessage, Headers as _},
+    message::BorrowedMessage,
     types::RDKafkaErrorCode,
 };
 
@@ -19,7 +19,10 @@ use super::{Failure, reach};
 use crate::{
     audit::Message,
     config::KafkaConfig,
-    journal::kafka::client::{self, Logged},
+    journal::kafka::{
+        client::{self, Logged},
+        headers::{self, Header},
+    },
     model::{Offset, Partition},
 };
 
@@ -306,14 +309,15 @@ fn is_passing(error: &KafkaError) -> bool {
     })
 }
 
+/// Stands for a header whose name is not UTF-8: that it is still there, in its place, is all that is compared.
+const UNREADABLE: Header<'static> = ("\u{fffd}", None);
+
 fn message<'a>(record: &'a BorrowedMessage<'_>) -> Message<'a> {
     let kafka_time = match record.timestamp() {
         Timestamp::NotAvailable => None,
         Timestamp::CreateTime(time) | Timestamp::LogAppendTime(time) => Some(time),
     };
-    let headers = record
-        .headers()
-        .map_or_else(Vec::new, |headers| headers.iter().map(|header| (header.key, header.value)).collect());
+    let headers = headers::read(record).into_iter().map(|header| header.unwrap_or(UNREADABLE)).collect();
     Message { offset: record.offset(), kafka_time, key: record.key(), value: record.payload(), headers }
 }
 

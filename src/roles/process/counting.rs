@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::core::rules::Suspects;
-use crate::model::{Kind, Rule};
+use crate::core::Output;
 use crate::telemetry::metrics::GateMetrics;
 
 /// One open round's counts.
@@ -28,33 +27,28 @@ impl Tally {
         *self = Self { began_ms: Some(monotonic_ms), ..Self::default() };
     }
 
-    pub(super) fn accepted(&mut self, suspects: Suspects, kafka_time: Option<i64>, event_time: i64) {
-        self.accepted += 1;
-        self.event_times.push(event_time);
-        self.kafka_times.extend(kafka_time);
-        for rule in suspects.iter() {
-            *self.suspects.entry(rule.name()).or_default() += 1;
+    /// Takes in what is sent; the Kafka time is its input's.
+    pub(super) fn output(&mut self, output: &Output, kafka_time: Option<i64>) {
+        match output {
+            Output::Forward { suspects, event_time, .. } => {
+                self.accepted += 1;
+                self.event_times.push(*event_time);
+                self.kafka_times.extend(kafka_time);
+                for rule in suspects.iter() {
+                    *self.suspects.entry(rule.name()).or_default() += 1;
+                }
+            }
+            Output::Reject { rules, .. } => {
+                self.rejected += 1;
+                self.kafka_times.extend(kafka_time);
+                for rule in rules {
+                    *self.rules.entry(rule.name()).or_default() += 1;
+                }
+            }
+            Output::Remove { .. } => self.removed += 1,
+            Output::Unsendable { .. } => self.unsendable += 1,
+            Output::Event { kind, .. } => *self.events.entry(kind.name()).or_default() += 1,
         }
-    }
-
-    pub(super) fn rejected(&mut self, rules: &[Rule], kafka_time: Option<i64>) {
-        self.rejected += 1;
-        self.kafka_times.extend(kafka_time);
-        for rule in rules {
-            *self.rules.entry(rule.name()).or_default() += 1;
-        }
-    }
-
-    pub(super) fn removed(&mut self) {
-        self.removed += 1;
-    }
-
-    pub(super) fn unsendable(&mut self) {
-        self.unsendable += 1;
-    }
-
-    pub(super) fn event(&mut self, kind: Kind) {
-        *self.events.entry(kind.name()).or_default() += 1;
     }
 
     /// The round is committed: count it.
@@ -89,7 +83,7 @@ impl Tally {
         {
             let latency = histogram.local();
             for time in times {
-                latency.observe((wall_ms - time).max(0) as f64 / 1e3);
+                latency.observe(wall_ms.saturating_sub(time).max(0) as f64 / 1e3);
             }
             latency.flush();
         }

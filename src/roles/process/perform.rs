@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaError;
-use tickgate_state::{Batch, Position, Row, RowKey};
+use tickgate_state::{ApplyError, Batch, Position, Row, RowKey};
 
 use super::worker::{Life, name};
 use crate::core::Generation;
@@ -198,7 +198,10 @@ impl Life<'_> {
             batches.push((writer, batch));
         }
         let applied = self.shared.store.apply(&batches, self.current_at_ms);
-        applied.map(|()| Input::Done).map_err(|error| Failure::Store { reason: error.to_string() })
+        applied.map(|()| Input::Done).map_err(|error| match error {
+            ApplyError::Store(error) => self.store_failed(&error),
+            moved @ ApplyError::Moved { .. } => Failure::Store { reason: moved.to_string() },
+        })
     }
 
     fn release(&mut self, partitions: &[Partition]) -> Result<Input<'static>, Failure> {

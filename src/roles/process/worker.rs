@@ -392,7 +392,7 @@ impl Life<'_> {
     }
 }
 
-fn record<'m>(message: &'m BorrowedMessage<'_>) -> Record<'m> {
+pub(super) fn record<'m>(message: &'m BorrowedMessage<'_>) -> Record<'m> {
     Record {
         partition: message.partition(),
         offset: message.offset(),
