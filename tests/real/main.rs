@@ -12,6 +12,7 @@ mod cluster;
 #[cfg(feature = "fault-points")]
 mod defects;
 mod draft;
+mod edges;
 mod exact;
 #[cfg(feature = "fault-points")]
 mod faults;
@@ -24,6 +25,7 @@ mod killed;
 mod network;
 mod offsets;
 mod proof;
+mod raw;
 mod refusals;
 mod rig;
 #[path = "../scenario/mod.rs"]
