@@ -290,6 +290,8 @@ pub enum Stop {
     Refused(Refusal),
     /// The store can't be written or read.
     Store(String),
+    /// Another process has joined the group under the worker's own static name.
+    Replaced,
 }
 
 impl Stop {
@@ -300,6 +302,7 @@ impl Stop {
             Self::Interrupted => "interrupted",
             Self::Refused(_) => "refused",
             Self::Store(_) => "store",
+            Self::Replaced => "replaced",
         }
     }
 }

@@ -123,7 +123,6 @@ impl Gate {
     }
 
     /// Waits until it ends by itself; its exit code.
-    #[allow(dead_code)] // for refusals, whose tests come with their own module
     pub fn wait_end(&mut self) -> Option<i32> {
         self.ended(PATIENCE).code()
     }

@@ -56,7 +56,8 @@ fn rounds_after_the_sleep(sleeper: &Gate) -> usize {
         |line: &Value, text: &str| line["message"].as_str().is_some_and(|message| message.contains(text));
     let asleep = log.iter().skip_while(|line| !is(line, "at the fault point"));
     let awake = asleep.take_while(|line| !is(line, "the worker starts over with a new id"));
-    awake.filter(|line| is(line, "carried out: apply")).count()
+    let applied = |line: &&Value| line["effect"].as_str().is_some_and(|effect| effect.starts_with("apply"));
+    awake.filter(applied).count()
 }
 
 /// Falls asleep at this instant, and wakes up once its partitions are another's.
@@ -121,4 +122,23 @@ fn a_worker_stopped_before_it_claims_claims_nothing_of_another() {
 #[test]
 fn a_worker_stopped_after_it_has_claimed_commits_nothing() {
     assert_eq!(rounds_after_the_sleep(&sleeps("after claim")), 0);
+}
+
+#[test]
+fn a_static_instance_that_was_replaced_while_it_slept_ends_and_says_why() {
+    let settings = prepare("zombie-replaced").with("PROCESS__INSTANCE_ID", "phoenix");
+    let mut feed = Feed::new(11, PARTITIONS);
+    let mut sleeper = Gate::start(&settings);
+    let mut other = Gate::stopped(&settings);
+    while_flowing(&settings, &mut feed, || {
+        wait_rounds(&sleeper, SOME_ROUNDS);
+        sleeper.signal(Signal::SIGSTOP);
+        other.start_again(&[]);
+        wait_claimed_by(&settings, &other);
+        sleeper.signal(Signal::SIGCONT);
+        assert_eq!(sleeper.wait_end(), Some(2));
+    });
+    assert!(sleeper.log().contains("as the instance `phoenix`"), "{}", sleeper.log());
+    prove(&settings, &feed);
+    assert_eq!(other.terminate(), Some(0));
 }

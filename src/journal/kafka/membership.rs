@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
@@ -27,6 +27,9 @@ pub const TUNING: [(&str, &str); 3] = [
     ("queued.min.messages", "100000"),
     ("queued.max.messages.kbytes", "65536"),
 ];
+
+/// One wait for what makes a membership fatal.
+const REPLACED_STEP: Duration = Duration::from_millis(20);
 
 /// What the group said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -181,6 +184,19 @@ impl Membership {
             self.consumer.assign(&TopicPartitionList::new())
         } else {
             self.consumer.unassign()
+        }
+    }
+
+    /// Whether another process has joined under the same static name. The group says so with a heartbeat: waits
+    /// up to `wait` for it. For a member that reads no more; records and events are dropped.
+    pub fn is_replaced(&self, wait: Duration) -> bool {
+        let deadline = Instant::now() + wait;
+        loop {
+            match self.consumer.client().fatal_error() {
+                Some((code, _)) => return code == RDKafkaErrorCode::FencedInstanceId,
+                None if Instant::now() >= deadline => return false,
+                None => drop(self.consumer.poll(REPLACED_STEP)),
+            }
         }
     }
 

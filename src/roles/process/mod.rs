@@ -160,6 +160,14 @@ fn finish(shared: &Shared, stops: Vec<Stop>) -> Result<Exit, Failure> {
             Stop::Clean => {}
             Stop::Interrupted => in_order = false,
             Stop::Refused(refusal) => return Err(Failure::breach(refusal)),
+            Stop::Replaced => {
+                return Err(Failure::settings(anyhow!(
+                    "another process has joined the group `{}` as the instance `{}` and has its partitions now; \
+                     nothing is lost. Every instance needs a `process.instance_id` of its own, or none",
+                    shared.config.process.group,
+                    shared.instance
+                )));
+            }
             Stop::Store(reason) => {
                 return Err(Failure::unreachable(anyhow!(
                     "the store in `{}` failed: {reason}; nothing is lost, a restart goes on once it can be used",

@@ -34,6 +34,8 @@ const LAG_EVERY: Duration = Duration::from_secs(2);
 const REJOIN_PAUSE: Duration = Duration::from_millis(200);
 /// Pause after a commit that failed; doubled, up to 64 times as long, while they go on failing.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// How long a static member that lost everything waits to hear whether another has taken its name.
+const REPLACED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A worker's number and what it shares with its instance.
 pub(super) struct Worker {
@@ -169,7 +171,13 @@ impl Worker {
             failures: 0,
             told_to_stop: false,
         };
-        Ok(life.run(core))
+        let ended = life.run(core);
+        // Joining again would throw the other one out in turn.
+        let is_static = instance_id.is_some() && matches!(ended, Ended::Rejoin(_));
+        if is_static && membership.is_replaced(REPLACED_WITHIN) {
+            return Ok(Ended::Stopped(Stop::Replaced));
+        }
+        Ok(ended)
     }
 }
 
