@@ -50,6 +50,8 @@ pub struct Life {
     /// Until when marks are waited for, while owners are being read.
     pub marks_until_ms: Option<i64>,
     told_to_stop: bool,
+    /// The last turn was a tick; the group and the records have the next one.
+    ticked: bool,
     /// It was told that it is fenced, or that its partitions are lost.
     is_over: bool,
     pub slip: Slip,
@@ -104,6 +106,7 @@ impl Life {
             excused: Vec::new(),
             marks_until_ms: None,
             told_to_stop: false,
+            ticked: false,
             is_over: false,
             slip: Slip::default(),
         }
@@ -197,7 +200,8 @@ impl Life {
 
     fn turn(&mut self, home: &mut Home, site: &mut Site) -> Option<Ended> {
         let now = home.now(site);
-        if self.core.poll_timeout(now).is_some_and(|(wait, _)| wait.is_zero()) {
+        self.ticked = !self.ticked && self.core.poll_timeout(now).is_some_and(|(wait, _)| wait.is_zero());
+        if self.ticked {
             site.trace.note(format_args!("{} tick", self.id));
             site.tally.note(Kind::Tick);
             self.core.handle(Input::Tick { generation: self.generation() }, now);
