@@ -120,24 +120,38 @@ impl Process {
         match life.step(&mut self.home, site)? {
             None => self.lives[worker] = Some(life),
             Some(Ended::Rejoin) => {
+                // A static member waits for a heartbeat's answer before it joins again.
+                life.heartbeat(site);
+                if life.seat.is_replaced {
+                    self.lives[worker] = Some(life);
+                    return self.end(worker, &Stop::Replaced, site);
+                }
                 site.tally.note(Kind::JoinedAgain);
                 life.leave(&mut self.home, site);
                 self.lives[worker] = Some(Life::begin(&self.home, worker, life.number + 1, site));
             }
             Some(Ended::Stopped(stop)) => {
-                life.leave(&mut self.home, site);
-                // A worker that ends takes its process with it.
-                self.home.asked_to_stop = true;
-                self.note_stop(&stop, site)?;
+                self.lives[worker] = Some(life);
+                return self.end(worker, &stop, site);
             }
         }
         Ok(())
+    }
+
+    /// A worker that ends takes its process with it.
+    fn end(&mut self, worker: usize, stop: &Stop, site: &mut Site) -> Result<(), Breach> {
+        if let Some(mut life) = self.lives[worker].take() {
+            life.leave(&mut self.home, site);
+        }
+        self.home.asked_to_stop = true;
+        self.note_stop(stop, site)
     }
 
     fn note_stop(&self, stop: &Stop, site: &mut Site) -> Result<(), Breach> {
         match stop {
             Stop::Clean => site.tally.note(Kind::Left),
             Stop::Interrupted => {}
+            Stop::Replaced => site.tally.note(Kind::StaticFenced),
             Stop::Refused(refusal) => {
                 site.refusals.check_refused(refusal)?;
                 site.tally.note(match refusal {

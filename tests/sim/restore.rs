@@ -26,6 +26,8 @@ const SLICE_ROWS: usize = 3;
 /// A store that may have missed tombstones is rebuilt: what the changelog keeps them for, less what the clocks
 /// that stamp and read may be apart.
 const TRUSTED_FOR_MS: i64 = DELETE_RETENTION_MS - 130_000;
+/// When a restore must be over, since what is stored was current.
+const OVER_WITHIN_MS: i64 = DELETE_RETENTION_MS - 65_000;
 /// How long a worker waits for another of its process to let go of a partition.
 const WRITER_WAIT_MS: i64 = 10_000;
 /// Who writes where no worker does.
@@ -51,6 +53,14 @@ impl Life {
             self.restoring = Some(Restoring::default());
         }
         let current_at = self.current_at;
+        let slept = |target: &&Target| {
+            home.now(site).wall.0 - stamp(home, target.partition, false, current_at) > OVER_WITHIN_MS
+        };
+        if targets.iter().find(slept).is_some() && site.planted != Planted::OldStoreKept {
+            self.restoring = None;
+            let reason = "the restore stood still for days".to_owned();
+            return Ok(Some(Input::Failed(Failure::Fenced { reason })));
+        }
         for target in targets {
             let (partition, to) = (target.partition, target.changelog_end);
             if let Some(mut slice) = next_slice(&home.disk, &site.journal, partition, to) {

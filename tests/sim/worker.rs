@@ -266,8 +266,7 @@ impl Life {
             |(partition, at): (&Partition, &Offset)| *at < site.journal.start(Topic::Staging, *partition);
         if self.seat.is_replaced {
             site.trace.note(format_args!("{} is replaced by another of its name", self.id));
-            site.tally.note(Kind::StaticFenced);
-            return Some(Ended::Rejoin);
+            return Some(Ended::Stopped(Stop::Replaced));
         }
         if self.places.iter().any(out_of_range) {
             site.trace.note(format_args!("{} reads where staging has nothing", self.id));

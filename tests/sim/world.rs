@@ -290,12 +290,10 @@ impl World {
             process.wake(&mut self.site);
             process.home.wall_off_ms = 0;
             let stays = at == stays_up;
-            // Two of one name would replace each other for ever.
-            let twin = self.site.schedule.twins && at == usize::from(stays_up != 1);
-            if twin || process.home.asked_to_stop && stays {
+            if process.home.asked_to_stop && stays {
                 process.kill(false, &mut self.site)?;
             }
-            let starts = stays || !twin && self.site.rng.random_bool(0.7);
+            let starts = stays || self.site.rng.random_bool(0.7);
             if starts && !process.is_up() {
                 process.start(&mut self.site);
             }
@@ -320,6 +318,10 @@ impl World {
 
     fn calm_round(&mut self, ms: i64) -> Result<(), Breach> {
         self.pass(ms);
+        // Of two with one name the first to hear of the other ends, and the other may be gone by then.
+        if self.site.schedule.twins && !self.processes.iter().any(Process::is_up) {
+            self.processes[0].start(&mut self.site);
+        }
         for process in &mut self.processes {
             for worker in 0..process.lives.len() {
                 for _ in 0..CALM_STEPS {

@@ -19,6 +19,8 @@ use crate::model::{Offset, Partition};
 const SLICE_ROWS: usize = 10_000;
 /// A store that may have missed tombstones is rebuilt: the changelog's `delete.retention.ms`, less a day.
 const TRUSTED_FOR_MS: i64 = 6 * 24 * 60 * 60 * 1000;
+/// A restore must be over half a day before tombstones that it has not read may go.
+const OVER_WITHIN_MS: i64 = TRUSTED_FOR_MS + 12 * 60 * 60 * 1000;
 
 /// One partition on its way.
 struct Part {
@@ -200,6 +202,12 @@ impl Life<'_> {
     }
 
     fn write_slice(&self, partition: Partition, part: &mut Part) -> Result<(), Failure> {
+        let age_ms = self.shared.now().wall.0 - part.current_at_ms;
+        if age_ms > OVER_WITHIN_MS {
+            // Only a machine that slept comes here. Started over, the restore finds the store too old.
+            let reason = format!("the restore of partition {partition} stood still for days");
+            return Err(Failure::Fenced { reason });
+        }
         let writer = self.writer(partition)?;
         let rows = std::mem::take(&mut part.rows);
         let position = Position { changelog_next: part.next };
