@@ -92,7 +92,8 @@ fn compute(
     let mut had = HashSet::new();
     for input in inputs.iter().take_while(|input| input.offset < history.until) {
         match input.calls {
-            Calls::Accepted { .. } if matches!(input.seen, Seen::Unsendable { .. }) => {}
+            // What Kafka refused changes nothing, a removal neither.
+            _ if matches!(input.seen, Seen::Unsendable { .. }) => {}
             Calls::Accepted { symbol, event_time, .. } => {
                 let event_time = EventTime(event_time);
                 let state =
