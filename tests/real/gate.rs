@@ -47,6 +47,8 @@ pub fn wait_for<T>(what: &str, patience: Duration, mut attempt: impl FnMut() -> 
 pub struct Gate {
     settings: Settings,
     folder: TempDir,
+    /// The folder with the store, within `folder` or on a disk of the test's own.
+    state: PathBuf,
     /// How often it was started; each start has a log of its own.
     starts: usize,
     child: Option<Child>,
@@ -74,7 +76,16 @@ impl Gate {
     /// An instance with a new folder, not yet started.
     pub fn stopped(settings: &Settings) -> Self {
         let folder = tempfile::Builder::new().prefix("tickgate-gate.").tempdir().unwrap();
-        Self { settings: settings.clone(), folder, starts: 0, child: None }
+        let state = folder.path().join("state");
+        Self { settings: settings.clone(), folder, state, starts: 0, child: None }
+    }
+
+    /// The same with its store elsewhere.
+    #[cfg(feature = "fault-points")]
+    pub fn stopped_in(settings: &Settings, state: PathBuf) -> Self {
+        let mut gate = Self::stopped(settings);
+        gate.state = state;
+        gate
     }
 
     /// Starts the process, with arguments after `process`. The instance must not be running.
@@ -185,7 +196,7 @@ impl Gate {
 
     /// The folder with the store.
     pub fn state_dir(&self) -> PathBuf {
-        self.folder.path().join("state")
+        self.state.clone()
     }
 
     /// Removes the store of an instance that is not running.

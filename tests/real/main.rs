@@ -11,6 +11,8 @@ mod brokers;
 mod cluster;
 #[cfg(feature = "fault-points")]
 mod defects;
+#[cfg(feature = "fault-points")]
+mod disk;
 mod draft;
 mod edges;
 mod exact;
