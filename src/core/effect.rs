@@ -125,6 +125,28 @@ pub enum Output {
 }
 
 impl Effect {
+    /// The names of all effects that are carried out and answered.
+    pub const CARRIED_OUT: [&'static str; 18] = [
+        "read owners",
+        "fence",
+        "await stable",
+        "claim",
+        "read targets",
+        "restore",
+        "resume",
+        "begin",
+        "send",
+        "log",
+        "send offsets",
+        "commit",
+        "abort",
+        "rewind",
+        "apply",
+        "release",
+        "look up",
+        "look at ends",
+    ];
+
     /// What the log calls it.
     pub fn name(&self) -> &'static str {
         match self {

@@ -131,8 +131,11 @@ fn assert_as_from_nothing(settings: &Settings, gate: &Gate, what: &str) {
     assert!(own == expected, "{what}: it holds other rows than the changelog");
 }
 
+/// What it is, what must come of it, and how it is done to a state directory.
+type Harm<'a> = (&'a str, Must, &'a dyn Fn(&Path));
+
 /// Harms the store between a stop or a crash and the next start, while records flow.
-fn harmed(test: &str, harms: &[(&str, Must, &dyn Fn(&Path))]) {
+fn harmed(test: &str, harms: &[Harm<'_>]) {
     let settings = phoenix(test);
     let mut feed = Feed::new(11, PARTITIONS);
     let mut gate = Gate::start(&settings);
@@ -146,14 +149,14 @@ fn harmed(test: &str, harms: &[(&str, Must, &dyn Fn(&Path))]) {
         fs::remove_dir_all(state).unwrap();
         copy(backup.path(), state);
     };
-    let last: (&str, Must, &dyn Fn(&Path)) = ("an older copy", Must::CatchUp, &put_back);
+    let last: Harm<'_> = ("an older copy", Must::CatchUp, &put_back);
     for (number, (what, must, harm)) in harms.iter().copied().chain([last]).enumerate() {
         while_flowing(&settings, &mut feed, || {
             wait_rounds(&gate, SOME_ROUNDS);
             if number % 2 == 0 {
-                gate.kill()
+                gate.kill();
             } else {
-                assert_eq!(gate.terminate(), Some(0))
+                assert_eq!(gate.terminate(), Some(0));
             }
             harm(&gate.state_dir());
             comes_back(&mut gate, must, what);
@@ -239,8 +242,8 @@ impl Disk {
         });
         if mounted.is_none() {
             // Past the harness, which shows nothing of a test that passes.
-            writeln!(io::stderr(), "NOT TESTED: {test}: `unshare -Urm` or a mount in it is not allowed here")
-                .unwrap();
+            let line = format!("NOT TESTED: {test}: `unshare -Urm` or a mount in it is not allowed here\n");
+            io::stderr().write_all(line.as_bytes()).unwrap();
         }
         mounted
     }

@@ -6,6 +6,7 @@ use std::{thread, time::Duration};
 use nix::sys::signal::Signal;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use tickgate::core::Effect;
 
 use crate::{
     cluster::Settings,
@@ -162,27 +163,9 @@ fn a_living_instance_ends_what_a_killed_one_had_open() {
 fn killed_again_and_again_at_every_instant_there_is() {
     const KILLS: usize = 10;
     const AT_A_TIME: usize = 4;
-    const EFFECTS: [&str; 18] = [
-        "read owners",
-        "fence",
-        "await stable",
-        "claim",
-        "read targets",
-        "restore",
-        "resume",
-        "begin",
-        "send",
-        "log",
-        "send offsets",
-        "commit",
-        "abort",
-        "rewind",
-        "apply",
-        "release",
-        "look up",
-        "look at ends",
-    ];
-    let beside = EFFECTS.iter().flat_map(|effect| ["before", "after"].map(|when| format!("{when} {effect}")));
+    let beside = Effect::CARRIED_OUT
+        .iter()
+        .flat_map(|effect| ["before", "after"].map(|when| format!("{when} {effect}")));
     let within = ["send", "commit", "restore"].map(|effect| format!("within {effect}"));
     let steps: Vec<String> = beside.chain(within).collect();
     for some in steps.chunks(AT_A_TIME) {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
 
+use tickgate::core::Effect;
+
 /// Kinds of things that must happen in a long run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -108,28 +110,6 @@ const KINDS: [Kind; Kind::Reset as usize + 1] = [
     Kind::Reset,
 ];
 
-/// Everything that a process can have done last when it is killed.
-const EFFECTS: [&str; 18] = [
-    "read owners",
-    "fence",
-    "await stable",
-    "claim",
-    "read targets",
-    "restore",
-    "resume",
-    "begin",
-    "send",
-    "log",
-    "send offsets",
-    "commit",
-    "abort",
-    "rewind",
-    "apply",
-    "release",
-    "look up",
-    "look at ends",
-];
-
 /// The counts of one run, or of many.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -166,7 +146,7 @@ impl Tally {
     pub fn missing(&self) -> Vec<String> {
         let kinds =
             KINDS.iter().filter(|kind| !self.kinds.contains_key(kind)).map(|kind| format!("{kind:?}"));
-        let effects = EFFECTS.iter().filter(|effect| !self.killed_after.contains_key(*effect));
+        let effects = Effect::CARRIED_OUT.iter().filter(|effect| !self.killed_after.contains_key(*effect));
         kinds.chain(effects.map(|effect| format!("killed after `{effect}`"))).collect()
     }
 }

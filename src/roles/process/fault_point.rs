@@ -12,28 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::sys::signal::{Signal, raise};
 
+use crate::core::Effect;
+
 const VARIABLE: &str = "FAULT_POINT";
 /// Effects that are points; the others are not carried out but followed.
-const EFFECTS: [&str; 18] = [
-    "read owners",
-    "fence",
-    "await stable",
-    "claim",
-    "read targets",
-    "restore",
-    "resume",
-    "begin",
-    "send",
-    "log",
-    "send offsets",
-    "commit",
-    "abort",
-    "rewind",
-    "apply",
-    "release",
-    "look up",
-    "look at ends",
-];
+const EFFECTS: [&str; 18] = Effect::CARRIED_OUT;
 /// Effects with a point inside.
 const WITHIN: [&str; 3] = ["send", "commit", "restore"];
 
