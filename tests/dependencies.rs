@@ -15,17 +15,36 @@ fn what_is_built_obeys_deny_toml() {
     let policy: toml::Table = std::fs::read_to_string("deny.toml").unwrap().parse().unwrap();
     let allowed: Vec<&str> =
         policy["licenses"]["allow"].as_array().unwrap().iter().filter_map(toml::Value::as_str).collect();
-    let banned: Vec<&str> = policy["bans"]["deny"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|entry| entry["crate"].as_str())
-        .collect();
-    let packages = packages();
+    let bans = policy["bans"]["deny"].as_array().unwrap();
+    let (wrapped, banned): (Vec<&toml::Value>, Vec<_>) =
+        bans.iter().partition(|ban| ban.get("wrappers").is_some());
+    let banned: Vec<&str> = banned.iter().filter_map(|ban| ban["crate"].as_str()).collect();
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().unwrap();
     assert!(packages.len() > 100, "cargo metadata lists {} packages", packages.len());
-    let faults: Vec<String> =
+    let mut faults: Vec<String> =
         packages.iter().filter_map(|package| fault(package, &allowed, &banned)).collect();
+    for ban in wrapped {
+        let name = ban["crate"].as_str().unwrap();
+        let wrappers: Vec<&str> =
+            ban["wrappers"].as_array().unwrap().iter().filter_map(toml::Value::as_str).collect();
+        faults.extend(unwrapped(&metadata, name, &wrappers));
+    }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// Who is built with `banned` as a direct dependency of its own, and is none of the `wrappers`.
+fn unwrapped(metadata: &Value, banned: &str, wrappers: &[&str]) -> Vec<String> {
+    let packages = metadata["packages"].as_array().unwrap();
+    let name =
+        |id: &Value| packages.iter().find(|package| &package["id"] == id).unwrap()["name"].as_str().unwrap();
+    let depends = |node: &&Value| {
+        node["deps"].as_array().unwrap().iter().any(|dependency| name(&dependency["pkg"]) == banned)
+    };
+    let nodes = metadata["resolve"]["nodes"].as_array().unwrap();
+    let dependents = nodes.iter().filter(depends).map(|node| name(&node["id"]));
+    let others = dependents.filter(|dependent| !wrappers.contains(dependent));
+    others.map(|other| format!("`{other}` depends on `{banned}`, which deny.toml bans")).collect()
 }
 
 /// What is wrong with a package of `cargo metadata`.
@@ -44,15 +63,14 @@ fn fault(package: &Value, allowed: &[&str], banned: &[&str]) -> Option<String> {
     }
 }
 
-fn packages() -> Vec<Value> {
+fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--locked", "--format-version", "1"])
         .args(["--filter-platform", "x86_64-unknown-linux-gnu"])
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
-    metadata["packages"].as_array().unwrap().clone()
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 /// Whether the SPDX expression can be met with the allowed licences; `/` is an old way to write `OR`.
@@ -107,6 +125,16 @@ fn expressions_are_read_as_spdx_has_them() {
     for bad in ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT OR X) AND Y", "MIT WITH x-exception", "(MIT"] {
         assert!(!accepts(bad), "{bad}");
     }
+}
+
+#[test]
+fn a_wrapped_ban_holds_for_all_but_its_wrappers() {
+    let metadata = serde_json::json!({
+        "packages": [{ "id": "1", "name": "clock" }, { "id": "2", "name": "driver" }],
+        "resolve": { "nodes": [{ "id": "1", "deps": [] }, { "id": "2", "deps": [{ "pkg": "1" }] }] },
+    });
+    assert_eq!(unwrapped(&metadata, "clock", &["driver"]), [""; 0]);
+    assert_eq!(unwrapped(&metadata, "clock", &[]).len(), 1);
 }
 
 #[test]
