@@ -194,7 +194,8 @@ fn hint(status: u16) -> &'static str {
     }
 }
 
-/// Connects, again and again, until whoever receives the events is gone. `chance` draws the jitter.
+/// Connects, again and again, until whoever receives the events is gone or has closed the channel; what was
+/// received until then is in it. `chance` draws the jitter.
 pub async fn run(settings: Settings, mut chance: impl Rng, events: mpsc::Sender<Event>) {
     let mut backoff = Backoff::new(settings.backoff.clone());
     loop {
@@ -245,6 +246,8 @@ async fn receive(socket: Socket, settings: &Settings, events: &mpsc::Sender<Even
     let mut subscribing = std::pin::pin!(subscribe(sink, &settings.symbols));
     let mut subscribed = false;
     loop {
+        // Room first: what is read here must not have to be thrown away when the receiver closes.
+        let room = events.reserve().await.ok()?;
         // Both at once: a server that waits for us to read must not wait for ever.
         let next = tokio::select! {
             sent = &mut subscribing, if !subscribed => match sent {
@@ -261,8 +264,8 @@ async fn receive(socket: Socket, settings: &Settings, events: &mpsc::Sender<Even
             Err(_) => return Some(End::Silent(settings.silent_after)),
             Ok(None) => return Some(End::Closed("no reason given".to_owned())),
             Ok(Some(Err(error))) => return Some(broken(&error, endpoint)),
-            Ok(Some(Ok(Frame::Text(text)))) => events.send(Event::Received(text.into())).await.ok()?,
-            Ok(Some(Ok(Frame::Binary(bytes)))) => events.send(Event::Received(bytes)).await.ok()?,
+            Ok(Some(Ok(Frame::Text(text)))) => room.send(Event::Received(text.into())),
+            Ok(Some(Ok(Frame::Binary(bytes)))) => room.send(Event::Received(bytes)),
             Ok(Some(Ok(Frame::Close(frame)))) => return Some(closed(frame, endpoint)),
             Ok(Some(Ok(_))) => {}
         }

@@ -1,0 +1,143 @@
+//! `tickgate ingest`: the feed into `staging`.
+//!
+//! It doesn't judge: a trade goes on as it came, and the gate rejects it with the evidence. What can't be
+//! expressed as a record of a symbol goes to `bad_data` as `not_a_trade`. Nothing is dropped while Kafka is
+//! slow or away: the feed is read only as fast as records are taken.
+//!
+//! [`source`] says which feed runs and whether it does, [`delivery`] hands records to Kafka, [`status`] tells
+//! people how the feed is; here they are tied together.
+
+mod delivery;
+mod source;
+mod status;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use self::{
+    delivery::Delivery,
+    source::{Event, Source},
+    status::Status,
+};
+use super::{Exit, Failure, Shutdown};
+use crate::config::Config;
+use crate::finnhub::{Message, stream};
+use crate::journal::kafka::appender::Fatal;
+use crate::journal::kafka::client;
+use crate::telemetry::health::{self, Pages, Readiness};
+use crate::telemetry::metrics::Metrics;
+
+/// How long a stop takes, acknowledgements included; 5 s are promised.
+const STOP_TIMEOUT: Duration = Duration::from_secs(4);
+/// How much of it Kafka's client has to take what the feed had handed on.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often counts are shown.
+const SHOW_EVERY: Duration = Duration::from_millis(500);
+
+/// Arguments of `tickgate ingest`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Feeds `staging` until told to stop.
+pub fn run(_args: &Args, config: &Config) -> Result<Exit, Failure> {
+    let shutdown = Shutdown::on_signals().map_err(Failure::breach)?;
+    client::check_properties(&config.kafka).map_err(Failure::settings)?;
+    let source = Source::new(&config.finnhub)?;
+    let metrics = Metrics::new();
+    let (shown, readiness) = (metrics.ingest(), Readiness::default());
+    let status = Status::new(shown.clone(), readiness.clone(), source.symbols());
+    let pages = Pages { metrics, readiness: readiness.clone(), instance: None };
+    health::serve(config.ingest.http, None, pages).map_err(Failure::settings)?;
+
+    if !delivery::wait_for_topics(config, &readiness, &shutdown)? {
+        return Ok(Exit::Whole);
+    }
+    let delivery = Delivery::new(config, shown, readiness).map_err(Failure::settings)?;
+    let mut ingest = Ingest { source, delivery, status };
+    let fed = tokio::runtime::Handle::current().block_on(ingest.feed(&shutdown));
+    let undelivered = ingest.delivery.finish(fed.as_ref().copied().unwrap_or(STOP_TIMEOUT));
+    fed.map_err(Failure::breach)?;
+    Ok(if undelivered == 0 { Exit::Whole } else { Exit::Breach })
+}
+
+struct Ingest {
+    source: Source,
+    delivery: Delivery,
+    status: Status,
+}
+
+impl Ingest {
+    /// Hands on what the feed yields until told to stop, then what it had yielded already, as far as Kafka's
+    /// client takes it in time. Returns what is left of the time for a stop.
+    async fn feed(&mut self, shutdown: &Shutdown) -> Result<Duration, Fatal> {
+        let mut stop = std::pin::pin!(shutdown.requested());
+        let mut cut_off = std::pin::pin!(async {
+            shutdown.requested().await;
+            let asked = Instant::now();
+            tokio::time::sleep(DRAIN_TIMEOUT).await;
+            asked
+        });
+        let mut show = tokio::time::interval(SHOW_EVERY);
+        let mut asked = None;
+        self.source.hold();
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = &mut stop, if asked.is_none() => {
+                    asked = Some(Instant::now());
+                    self.source.let_go();
+                    continue;
+                }
+                since = &mut cut_off => {
+                    asked = Some(since);
+                    break;
+                }
+                _ = show.tick() => {
+                    self.delivery.show();
+                    continue;
+                }
+                event = self.source.next() => event,
+            };
+            match event {
+                Event::Over => break,
+                Event::LetGo if asked.is_some() => break,
+                _ => {}
+            }
+            tokio::select! {
+                handled = self.handle(event) => handled?,
+                since = &mut cut_off => {
+                    // What of a message was not taken is counted as undelivered.
+                    asked = Some(since);
+                    break;
+                }
+            }
+        }
+        self.leave();
+        Ok(STOP_TIMEOUT.saturating_sub(asked.map_or(Duration::ZERO, |asked| asked.elapsed())))
+    }
+
+    async fn handle(&mut self, event: Event) -> Result<(), Fatal> {
+        match event {
+            Event::Stream(stream::Event::Connected) => self.status.connected(),
+            Event::Stream(stream::Event::Ended { end, retry_in }) => self.status.lost(&end, retry_in),
+            Event::Stream(stream::Event::Received(bytes)) => {
+                let message = Message::read(&bytes);
+                self.status.received(&message);
+                self.delivery.take_message(message).await?;
+            }
+            Event::LetGo | Event::Over => {}
+        }
+        Ok(())
+    }
+
+    /// Counts what the feed had yielded and Kafka's client had no room for.
+    fn leave(&mut self) {
+        self.source.let_go();
+        while let Some(event) = self.source.next_now() {
+            if let Event::Stream(stream::Event::Received(bytes)) = event {
+                self.delivery.forgo_message(&Message::read(&bytes));
+            }
+        }
+    }
+}
