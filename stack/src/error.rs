@@ -67,6 +67,35 @@ pub enum StackError {
         /// The last lines of the log.
         tail: String,
     },
+    /// Cassandra is not running.
+    #[error("this Cassandra is not running: start it first")]
+    CassandraDown,
+    /// Cassandra runs already, from here or from another process that was given the same folder.
+    #[error("the Cassandra in `{dir}` runs already, as process {pid}: stop it, or take another folder")]
+    CassandraUp {
+        /// Its folder.
+        dir: PathBuf,
+        /// Its process.
+        pid: u32,
+    },
+    /// Cassandra ended or did not answer in time. The log is kept.
+    #[error("Cassandra {what}; the end of `{log}`:\n{tail}")]
+    Cassandra {
+        /// What it did instead of what was expected.
+        what: String,
+        /// Its log.
+        log: PathBuf,
+        /// The last lines of the log.
+        tail: String,
+    },
+    /// A key or a certificate could not be made or read.
+    #[error("cannot {verb}: {source}")]
+    Certificate {
+        /// What was tried.
+        verb: &'static str,
+        /// OpenSSL's reason.
+        source: openssl::error::ErrorStack,
+    },
     /// The process did not end although it was killed.
     #[error("process {0} did not end: look for it with `ps`")]
     Alive(u32),

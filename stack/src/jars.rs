@@ -1,5 +1,5 @@
-//! Kafka's jars, in a cache of the machine and outside any checkout: fetched by Maven once for each state
-//! of the pom, put in place by a rename, so that two runs at once end with one whole folder.
+//! The servers' jars, in a cache of the machine and outside any checkout: fetched by Maven once for each state
+//! of a pom, put in place by a rename, so that two runs at once end with one whole folder.
 
 use std::{
     env, fs,
@@ -10,7 +10,14 @@ use std::{
 
 use crate::StackError;
 
-const POM: &str = include_str!("../kafka/pom.xml");
+const KAFKA: Pom = Pom { name: "kafka", text: include_str!("../kafka/pom.xml") };
+const CASSANDRA: Pom = Pom { name: "cassandra", text: include_str!("../cassandra/pom.xml") };
+
+/// Jars that Maven fetches together.
+struct Pom {
+    name: &'static str,
+    text: &'static str,
+}
 
 /// The folder for what is made once a machine: `$TICKGATE_CACHE`, `$XDG_CACHE_HOME/tickgate` or
 /// `~/.cache/tickgate`; a folder for temporary files where there is no home.
@@ -24,24 +31,58 @@ pub fn cache() -> PathBuf {
 
 /// Whether the cache has the jars of the pinned Kafka.
 pub fn has_kafka() -> bool {
-    kafka_folder().is_dir()
+    KAFKA.folder().is_dir()
 }
 
 /// The folder with the jars of the pinned Kafka; fetches them when the cache does not have them.
 pub fn kafka() -> Result<PathBuf, StackError> {
-    let jars = kafka_folder();
-    if !jars.is_dir() {
-        let base = cache().join("kafka");
-        let _lock = lock(&base)?;
-        if !jars.is_dir() {
-            fetch(&base, &jars)?;
-        }
-    }
-    Ok(jars)
+    KAFKA.jars()
 }
 
-fn kafka_folder() -> PathBuf {
-    cache().join("kafka").join(format!("{:016x}", fnv1a(POM.as_bytes())))
+/// The folder with the jars of the pinned Cassandra; fetches them when the cache does not have them.
+pub fn cassandra() -> Result<PathBuf, StackError> {
+    CASSANDRA.jars()
+}
+
+impl Pom {
+    fn jars(&self) -> Result<PathBuf, StackError> {
+        let jars = self.folder();
+        if !jars.is_dir() {
+            let base = cache().join(self.name);
+            let _lock = lock(&base)?;
+            if !jars.is_dir() {
+                self.fetch(&base, &jars)?;
+            }
+        }
+        Ok(jars)
+    }
+
+    fn folder(&self) -> PathBuf {
+        cache().join(self.name).join(format!("{:016x}", fnv1a(self.text.as_bytes())))
+    }
+
+    fn fetch(&self, base: &Path, jars: &Path) -> Result<(), StackError> {
+        let work = tempfile::Builder::new()
+            .prefix("fetching.")
+            .tempdir_in(base)
+            .map_err(StackError::file("make a folder in", base))?;
+        let pom = work.path().join("pom.xml");
+        fs::write(&pom, self.text).map_err(StackError::file("write", &pom))?;
+        let fetched = work.path().join("jars");
+        let output = Command::new("mvn")
+            .args(["-q", "-B", "dependency:copy-dependencies", "-f"])
+            .arg(&pom)
+            .arg(format!("-DoutputDirectory={}", fetched.display()))
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| StackError::Program { program: "mvn".to_owned(), reason: error.to_string() })?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stdout);
+            let reason = said.lines().find(|line| line.contains("ERROR")).unwrap_or("it said nothing");
+            return Err(StackError::Program { program: "mvn".to_owned(), reason: reason.to_owned() });
+        }
+        fs::rename(&fetched, jars).map_err(StackError::file("rename", fetched))
+    }
 }
 
 /// Makes `folder` and holds its lock file until the answer is dropped; waits for whoever holds it.
@@ -51,29 +92,6 @@ pub(crate) fn lock(folder: &Path) -> Result<File, StackError> {
     let file = File::create(&path).map_err(StackError::file("make", &path))?;
     file.lock().map_err(StackError::file("lock", &path))?;
     Ok(file)
-}
-
-fn fetch(base: &Path, jars: &Path) -> Result<(), StackError> {
-    let work = tempfile::Builder::new()
-        .prefix("fetching.")
-        .tempdir_in(base)
-        .map_err(StackError::file("make a folder in", base))?;
-    let pom = work.path().join("pom.xml");
-    fs::write(&pom, POM).map_err(StackError::file("write", &pom))?;
-    let fetched = work.path().join("jars");
-    let output = Command::new("mvn")
-        .args(["-q", "-B", "dependency:copy-dependencies", "-f"])
-        .arg(&pom)
-        .arg(format!("-DoutputDirectory={}", fetched.display()))
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| StackError::Program { program: "mvn".to_owned(), reason: error.to_string() })?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stdout);
-        let reason = said.lines().find(|line| line.contains("ERROR")).unwrap_or("it said nothing");
-        return Err(StackError::Program { program: "mvn".to_owned(), reason: reason.to_owned() });
-    }
-    fs::rename(&fetched, jars).map_err(StackError::file("rename", fetched))
 }
 
 /// 64-bit FNV-1a: names the folder of a pom; the same on every machine and for every toolchain.

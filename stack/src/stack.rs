@@ -1,7 +1,7 @@
 //! A stack: the brokers of one folder, started together and stopped together.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     process::Command,
     thread,
@@ -11,12 +11,14 @@ use std::{
 use std::io::Read;
 
 use crate::{
-    Broker, Guard, StackError, jars, ports,
+    Broker, Guard, StackError, folder, jars, ports,
     settings::{Behind, Layout, Node},
 };
 
 /// How long dropping a stack waits for brokers that keep their data to stop in order.
 const DROP_TIMEOUT: Duration = Duration::from_secs(5);
+/// The file in its folder that says how a stack is laid out.
+const DESCRIPTION: &str = "stack.json";
 
 /// How a stack is to be; made by [`Stack::builder`].
 #[derive(Debug)]
@@ -92,7 +94,7 @@ impl Builder {
         }
         let jars = jars::kafka()?;
         let temporary = self.dir.is_none();
-        let dir = self.make_dir()?;
+        let dir = folder::make(self.dir.as_deref())?;
         let layout = self.layout(&dir)?;
         let brokers = brokers(&dir, &jars, &layout)?;
         if let Some(pid) = brokers.iter().find_map(Broker::pid) {
@@ -109,16 +111,6 @@ impl Builder {
         // Only now: the logs of a stack that failed to start are wanted.
         stack.wipe = temporary && !self.keep;
         Ok(stack)
-    }
-
-    fn make_dir(&self) -> Result<PathBuf, StackError> {
-        let Some(dir) = &self.dir else {
-            let parent = std::env::temp_dir();
-            let made = tempfile::Builder::new().prefix("tickgate-stack.").tempdir();
-            return Ok(made.map_err(StackError::file("make a folder in", parent))?.keep());
-        };
-        fs::create_dir_all(dir).map_err(StackError::file("make", dir))?;
-        fs::canonicalize(dir).map_err(StackError::file("find", dir))
     }
 
     /// The layout that `dir` has, or a new one written to it.
@@ -150,9 +142,7 @@ impl Builder {
         for node in &mut layout.nodes {
             node.behind = self.behind(node.behind)?;
         }
-        let path = dir.join("stack.json");
-        let text = serde_json::to_string_pretty(&layout).expect("strings and numbers are JSON");
-        fs::write(&path, text).map_err(StackError::file("write", &path))?;
+        folder::describe(&dir.join(DESCRIPTION), &layout)?;
         Ok(layout)
     }
 
@@ -300,15 +290,7 @@ fn brokers(dir: &Path, jars: &Path, layout: &Layout) -> Result<Vec<Broker>, Stac
 }
 
 fn read_layout(dir: &Path) -> Result<Layout, StackError> {
-    let path = dir.join("stack.json");
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(StackError::Absent { dir: dir.to_owned() });
-        }
-        Err(error) => return Err(StackError::file("read", path)(error)),
-    };
-    serde_json::from_str(&text).map_err(|error| StackError::Description { path, reason: error.to_string() })
+    folder::description(&dir.join(DESCRIPTION))?.ok_or_else(|| StackError::Absent { dir: dir.to_owned() })
 }
 
 /// 16 bytes of chance in base64url: 21 characters of six bits each and one of two.

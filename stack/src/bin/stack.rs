@@ -1,4 +1,4 @@
-//! `stack`: starts, breaks and stops real Kafka brokers by hand.
+//! `stack`: starts, breaks and stops real Kafka brokers by hand, and runs a Cassandra.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,15 +7,20 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use tickgate_stack::{Broker, Stack};
+use tickgate_stack::{Broker, Cassandra, Stack};
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+};
 
-/// Real Kafka brokers on this machine, apart from any other stack.
+/// Real servers on this machine, apart from any other stack: Kafka brokers that are left running, and a
+/// Cassandra that goes with the command.
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// The stack's folder, for data and logs.
+    /// The brokers' folder, for data and logs.
     #[arg(long, global = true, default_value = "data/stack")]
     dir: PathBuf,
 }
@@ -49,6 +54,24 @@ enum Command {
         #[arg(long)]
         wipe: bool,
     },
+    /// Run a Cassandra node until SIGINT or SIGTERM, and print its contact point.
+    Cassandra(Node),
+}
+
+#[derive(Args)]
+struct Node {
+    /// The node's folder, for data and logs; without it they are gone when the node is.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// The largest heap, as java's -Xmx takes it.
+    #[arg(long)]
+    heap: Option<String>,
+    /// Ask clients for the user and password `cassandra`.
+    #[arg(long)]
+    login: bool,
+    /// Speak TLS; prints the file of the authority to trust on a second line.
+    #[arg(long)]
+    tls: bool,
 }
 
 #[derive(Args)]
@@ -83,6 +106,7 @@ fn run() -> Result<()> {
             Ok(broker.wait_ready(1)?)
         }),
         Command::Down { wipe } => down(&dir, wipe),
+        Command::Cassandra(node) => cassandra(node),
     }
 }
 
@@ -117,6 +141,40 @@ fn down(dir: &Path, wipe: bool) -> Result<()> {
     if wipe {
         stack.wipe()?;
     }
+    Ok(())
+}
+
+fn cassandra(node: Node) -> Result<()> {
+    // From here on, so that a signal during the start ends the node in order too.
+    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    let mut builder = Cassandra::builder();
+    if let Some(data) = node.data {
+        builder = builder.dir(data);
+    }
+    if let Some(heap) = &node.heap {
+        builder = builder.heap(heap);
+    }
+    if node.login {
+        builder = builder.login();
+    }
+    if node.tls {
+        builder = builder.tls();
+    }
+    let cassandra = builder.start()?;
+    println!("{}", cassandra.contact_point());
+    if let Some(authority) = cassandra.authority() {
+        println!("{}", authority.certificate_file().display());
+    }
+    runtime.block_on(async {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    });
     Ok(())
 }
 

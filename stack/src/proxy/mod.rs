@@ -1,8 +1,9 @@
-//! A TCP proxy before one broker, with faults that are switched while clients are connected.
+//! A TCP proxy before one server, with faults that are switched while clients are connected.
 //!
-//! It forwards whole frames of Kafka's protocol in plain text, so that a fault can pick out one kind of
-//! request: [`Proxy::lose_replies`] lets a broker do what it was asked and keeps the answer from the client,
-//! which cannot know then whether it was done. It changes no byte of what passes.
+//! Before a broker it forwards whole frames of Kafka's protocol in plain text, so that a fault can pick out
+//! one kind of request: [`Proxy::lose_replies`] lets a broker do what it was asked and keeps the answer from
+//! the client, which cannot know then whether it was done. Before any other server it is
+//! [opaque](Proxy::opaque) and takes bytes as they come. It changes no byte of what passes.
 
 mod relay;
 mod wire;
@@ -34,7 +35,7 @@ pub struct Proxy {
 #[derive(Debug, Clone, Copy)]
 struct Weather {
     line: Line,
-    /// What each frame waits, in either direction.
+    /// What each piece waits, in either direction.
     delay: Duration,
 }
 
@@ -45,25 +46,28 @@ enum Line {
     Stalled,
 }
 
+/// What is forwarded as one piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pieces {
+    /// Frames of Kafka's protocol, which can be told apart.
+    KafkaFrames,
+    /// Whatever one read brings.
+    AsRead,
+}
+
 const FAIR: Weather = Weather { line: Line::Open, delay: Duration::ZERO };
 
 impl Proxy {
-    /// Listens on `port` of 127.0.0.1 and forwards to `server`, another port of it, which need not serve yet.
+    /// Listens on `port` of 127.0.0.1 and forwards to `server`, the port of a broker there, which need not
+    /// serve yet.
     pub fn start(port: u16, server: u16) -> Result<Self, StackError> {
-        let listener = listen(port).map_err(|source| StackError::Listen { port, source })?;
-        let failed = |error: std::io::Error| StackError::Program {
-            program: "the proxy's runtime".to_owned(),
-            reason: error.to_string(),
-        };
-        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        let (weather, seen) = watch::channel(FAIR);
-        let losses = Arc::new(Losses::default());
-        let relay = relay::Relay { port, server, weather: seen, losses: Arc::clone(&losses) };
-        let thread = thread::Builder::new()
-            .name(format!("proxy-{port}"))
-            .spawn(move || runtime.block_on(relay.serve(listener)))
-            .map_err(failed)?;
-        Ok(Self { port, weather: Some(weather), losses, thread: Some(thread) })
+        Self::forwarding(Pieces::KafkaFrames, port, server)
+    }
+
+    /// The same before a server of any protocol, also an encrypted one: it cuts, stalls and delays, but has
+    /// no requests that could be [lost](Self::lose_requests).
+    pub fn opaque(port: u16, server: u16) -> Result<Self, StackError> {
+        Self::forwarding(Pieces::AsRead, port, server)
     }
 
     /// Where clients connect: `127.0.0.1:port`.
@@ -82,7 +86,7 @@ impl Proxy {
         self.change(|weather| weather.line = Line::Stalled);
     }
 
-    /// Holds every frame back for this long, each way.
+    /// Holds every frame, or what was read at once, back for this long, each way.
     pub fn delay(&self, each_way: Duration) {
         self.change(|weather| weather.delay = each_way);
     }
@@ -108,6 +112,23 @@ impl Proxy {
     pub fn mend(&self) {
         self.change(|weather| *weather = FAIR);
         self.losses.lock().left = 0;
+    }
+
+    fn forwarding(pieces: Pieces, port: u16, server: u16) -> Result<Self, StackError> {
+        let listener = listen(port).map_err(|source| StackError::Listen { port, source })?;
+        let failed = |error: std::io::Error| StackError::Program {
+            program: "the proxy's runtime".to_owned(),
+            reason: error.to_string(),
+        };
+        let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let (weather, seen) = watch::channel(FAIR);
+        let losses = Arc::new(Losses::default());
+        let relay = relay::Relay { pieces, port, server, weather: seen, losses: Arc::clone(&losses) };
+        let thread = thread::Builder::new()
+            .name(format!("proxy-{port}"))
+            .spawn(move || runtime.block_on(relay.serve(listener)))
+            .map_err(failed)?;
+        Ok(Self { port, weather: Some(weather), losses, thread: Some(thread) })
     }
 
     fn change(&self, change: impl FnOnce(&mut Weather)) {

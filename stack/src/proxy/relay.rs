@@ -1,4 +1,4 @@
-//! The proxy's connections: frames in, frames out, and what the weather does to them.
+//! The proxy's connections: pieces in, pieces out, and what the weather does to them.
 
 use std::{
     collections::HashSet,
@@ -17,10 +17,12 @@ use tokio::{
     time::{self, Instant},
 };
 
-use super::{Line, Losses, Way, Weather, listen, wire};
+use super::{Line, Losses, Pieces, Way, Weather, listen, wire};
 
-/// Frames that a direction of a connection holds at most; a sender beyond that waits in TCP.
-const FRAMES_HELD: usize = 256;
+/// Pieces that a direction of a connection holds at most; a sender beyond that waits in TCP.
+const PIECES_HELD: usize = 256;
+/// What is read at once where there are no frames, in bytes.
+const READ_MAX: usize = 16 << 10;
 /// Kafka's own limit on a request (`socket.request.max.bytes`).
 const FRAME_MAX: usize = 100 << 20;
 /// Between two tries to listen again on the own port.
@@ -29,6 +31,7 @@ const LISTEN_PAUSE: Duration = Duration::from_millis(10);
 /// What every connection needs to know.
 #[derive(Clone)]
 pub(super) struct Relay {
+    pub(super) pieces: Pieces,
     pub(super) port: u16,
     pub(super) server: u16,
     pub(super) weather: watch::Receiver<Weather>,
@@ -98,11 +101,11 @@ impl Relay {
         mut to: OwnedWriteHalf,
         watched: &Watched,
     ) -> io::Result<()> {
-        let (queue, mut queued) = mpsc::channel::<(Instant, Vec<u8>)>(FRAMES_HELD);
+        let (queue, mut queued) = mpsc::channel::<(Instant, Vec<u8>)>(PIECES_HELD);
         let reading = async move {
-            while let Some(frame) = read_frame(&mut from).await? {
+            while let Some(piece) = self.read(&mut from).await? {
                 let due = Instant::now() + self.weather.borrow().delay;
-                if self.swallows(way, &frame, watched) || queue.send((due, frame)).await.is_err() {
+                if self.swallows(way, &piece, watched) || queue.send((due, piece)).await.is_err() {
                     break;
                 }
             }
@@ -110,19 +113,29 @@ impl Relay {
         };
         let writing = async {
             let mut weather = self.weather.clone();
-            while let Some((due, frame)) = queued.recv().await {
+            while let Some((due, piece)) = queued.recv().await {
                 time::sleep_until(due).await;
                 if weather.wait_for(|now| now.line != Line::Stalled).await.is_err() {
                     break;
                 }
-                to.write_all(&frame).await?;
+                to.write_all(&piece).await?;
             }
             io::Result::Ok(())
         };
         tokio::try_join!(reading, writing).map(|_| ())
     }
 
+    async fn read(&self, from: &mut OwnedReadHalf) -> io::Result<Option<Vec<u8>>> {
+        match self.pieces {
+            Pieces::KafkaFrames => read_frame(from).await,
+            Pieces::AsRead => read_some(from).await,
+        }
+    }
+
     fn swallows(&self, way: Way, frame: &[u8], watched: &Watched) -> bool {
+        if self.pieces != Pieces::KafkaFrames {
+            return false;
+        }
         let mut watched = watched.lock().unwrap_or_else(PoisonError::into_inner);
         match way {
             Way::Request => {
@@ -158,4 +171,12 @@ async fn read_frame(from: &mut OwnedReadHalf) -> io::Result<Option<Vec<u8>>> {
     frame[..size.len()].copy_from_slice(&size);
     from.read_exact(&mut frame[size.len()..]).await?;
     Ok(Some(frame))
+}
+
+/// What is there, or the next that comes; `None` at the end of the stream.
+async fn read_some(from: &mut OwnedReadHalf) -> io::Result<Option<Vec<u8>>> {
+    let mut piece = vec![0; READ_MAX];
+    let length = from.read(&mut piece).await?;
+    piece.truncate(length);
+    Ok(Some(piece).filter(|piece| !piece.is_empty()))
 }
