@@ -145,6 +145,28 @@ fn the_command_prints_a_contact_point_and_leaves_nothing() {
 }
 
 #[test]
+fn a_dead_owner_leaves_nothing_behind() {
+    let home = tempfile::tempdir().unwrap();
+    let mut owner = Command::new(env!("CARGO_BIN_EXE_stack"))
+        .args(["cassandra", "--data"])
+        .arg(home.path())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let node = loop {
+        if let Some(node) = Process::load(&home.path().join("cassandra/pid")) {
+            break node;
+        }
+        assert!(Instant::now() < deadline, "no process in {}", home.path().display());
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    assert!(node.wait_gone(Duration::from_secs(10)), "{node:?} outlived its owner");
+}
+
+#[test]
 fn a_start_that_fails_shows_the_log_and_leaves_nothing_running() {
     let home = tempfile::tempdir().unwrap();
     let failed = Cassandra::builder().dir(home.path()).setting("no_such_setting", "1").start().unwrap_err();
