@@ -2,11 +2,13 @@
 //!
 //! The rebalance callback only records what the group said; [`Membership::next_event`] hands it to the loop,
 //! which answers with [`Membership::assign`] or [`Membership::unassign`] once the round is finished. Until
-//! then the group withholds revoked partitions from their next owner.
+//! then the group withholds revoked partitions from their next owner. Each event is answered exactly once: an
+//! answer that nobody waits for would be taken for that to the next event, and librdkafka may wait for ever when
+//! that one is answered again while the consumer closes.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -51,12 +53,39 @@ pub struct Membership {
 /// What a commit inside a transaction must show: the membership that its records were read under.
 pub struct Metadata(pub(super) ConsumerGroupMetadata);
 
+#[derive(Default)]
 struct GroupContext {
     events: Mutex<VecDeque<GroupEvent>>,
+    /// What the event that was handed over last waits for.
+    awaited: Mutex<Option<Answer>>,
     count: AtomicU64,
-    /// An assignment waits for its answer.
-    is_assigning: AtomicBool,
     closing: AtomicBool,
+}
+
+/// What librdkafka takes as the answer to an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Assign,
+    Unassign,
+}
+
+impl GroupContext {
+    fn events(&self) -> MutexGuard<'_, VecDeque<GroupEvent>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn awaited(&self) -> MutexGuard<'_, Option<Answer>> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl GroupEvent {
+    fn answer(&self) -> Answer {
+        match self {
+            Self::Assigned(_) => Answer::Assign,
+            Self::Revoked(_) | Self::Lost(_) => Answer::Unassign,
+        }
+    }
 }
 
 impl ClientContext for GroupContext {
@@ -89,14 +118,12 @@ impl ConsumerContext for GroupContext {
             .iter()
             .map(rdkafka::topic_partition_list::TopicPartitionListElem::partition)
             .collect();
-        let is_assigning = code == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        self.is_assigning.store(is_assigning, Ordering::SeqCst);
         let event = match code {
-            _ if is_assigning => GroupEvent::Assigned(list),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => GroupEvent::Assigned(list),
             _ if consumer.assignment_lost() => GroupEvent::Lost(list),
             _ => GroupEvent::Revoked(list),
         };
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).push_back(event);
+        self.events().push_back(event);
     }
 }
 
@@ -119,15 +146,15 @@ impl Membership {
         if let Some(instance_id) = settings.instance_id {
             config.set("group.instance.id", instance_id);
         }
-        let context = GroupContext {
-            events: Mutex::default(),
-            count: AtomicU64::new(0),
-            is_assigning: AtomicBool::new(false),
-            closing: AtomicBool::new(false),
-        };
-        let consumer: BaseConsumer<GroupContext> = config.create_with_context(context)?;
+        let consumer: BaseConsumer<GroupContext> = config.create_with_context(GroupContext::default())?;
         consumer.subscribe(&[settings.topic])?;
         Ok(Self { consumer, topic: settings.topic.to_owned() })
+    }
+
+    /// Joins again under the same member id. The group answers a member that doesn't lead it at once, and shares
+    /// the partitions out anew for one that does.
+    pub fn rejoin(&self) -> Result<(), KafkaError> {
+        self.consumer.subscribe(&[&self.topic])
     }
 
     /// How many times the group has said something: taken before a poll, it tells under which membership the
@@ -141,13 +168,16 @@ impl Membership {
         self.consumer.group_metadata().map(Metadata)
     }
 
-    /// What the group said and nobody has answered yet.
+    /// What the group said next. It waits for its answer from here on.
     pub fn next_event(&self) -> Option<GroupEvent> {
-        self.consumer.context().events.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        let context = self.consumer.context();
+        let event = context.events().pop_front()?;
+        *context.awaited() = Some(event.answer());
+        Some(event)
     }
 
     fn has_event(&self) -> bool {
-        !self.consumer.context().events.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.consumer.context().events().is_empty()
     }
 
     /// Waits up to `wait` for a first record, then takes what is there, at most `max` records. Ends early when
@@ -172,18 +202,21 @@ impl Membership {
 
     /// Starts reading these partitions, and no others, here: the answer to an assignment.
     pub fn assign(&self, offsets: &[(Partition, Offset)]) -> Result<(), KafkaError> {
-        self.consumer.context().is_assigning.store(false, Ordering::SeqCst);
-        self.consumer.assign(&self.list(offsets)?)
+        let list = self.list(offsets)?;
+        *self.consumer.context().awaited() = None;
+        self.consumer.assign(&list)
     }
 
-    /// Gives all partitions up: the answer to a revocation, and to an assignment that is not taken.
+    /// Gives all partitions up: the answer to a revocation, and to an assignment that is not taken. Without an
+    /// event that waits for one it does nothing; leaving the group gives them up then.
     pub fn unassign(&self) -> Result<(), KafkaError> {
-        if self.consumer.context().is_assigning.swap(false, Ordering::SeqCst) {
+        let awaited = self.consumer.context().awaited().take();
+        match awaited {
             // librdkafka takes nothing but an assign as the answer to an assignment: after an unassign it would
             // wait on for ever, deaf to the group.
-            self.consumer.assign(&TopicPartitionList::new())
-        } else {
-            self.consumer.unassign()
+            Some(Answer::Assign) => self.consumer.assign(&TopicPartitionList::new()),
+            Some(Answer::Unassign) => self.consumer.unassign(),
+            None => Ok(()),
         }
     }
 
@@ -233,8 +266,11 @@ impl Membership {
 impl Drop for Membership {
     /// Leaves the group; from here on its events are answered in the callback.
     fn drop(&mut self) {
-        self.consumer.context().closing.store(true, Ordering::SeqCst);
-        // An event that was queued but not answered would keep the close waiting for ever.
+        let context = self.consumer.context();
+        context.closing.store(true, Ordering::SeqCst);
+        // An event that was handed over or queued but not answered would keep the close waiting for ever. What is
+        // on its way to the callback is answered there.
+        while self.next_event().is_some() {}
         if let Err(error) = self.unassign() {
             tracing::debug!(%error, "could not give partitions up before leaving the group");
         }

@@ -110,7 +110,11 @@ impl Life<'_> {
 
     fn resume(&mut self, offsets: &[(Partition, Offset)]) -> Result<Input<'static>, Failure> {
         self.membership.assign(offsets).map_err(rebuild)?;
-        self.shared.readiness.met(&name(self.index));
+        if self.empty_handed.is_doubtful() {
+            self.shared.readiness.awaits(&name(self.index), "partitions from the group");
+        } else {
+            self.shared.readiness.met(&name(self.index));
+        }
         tracing::info!(worker = self.index, partitions = offsets.len(), "reading staging");
         self.shared.view.update(self.index, |worker| {
             for (partition, offset) in offsets {
