@@ -11,7 +11,11 @@ use tickgate_stack::Stack;
 /// this process ends, however it ends.
 pub fn cluster() -> &'static Stack {
     static CLUSTER: OnceLock<Stack> = OnceLock::new();
-    CLUSTER.get_or_init(|| Stack::builder().brokers(3).start().expect("three brokers start"))
+    // What was open when its owner died ends soon after its timeout, where nothing ends it sooner.
+    let soon = ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "1000");
+    CLUSTER.get_or_init(|| {
+        Stack::builder().brokers(3).property(soon.0, soon.1).start().expect("three brokers start")
+    })
 }
 
 /// The settings of one test, as environment variables.

@@ -18,13 +18,17 @@ use crate::{
 /// Which passing of the step, counted from each start, is the last. The first is the round that founds the
 /// partitions, where the step is part of it.
 const PASSINGS: [u32; 3] = [1, 4, 9];
+/// The round that founds a partition leaves no name behind by which a successor could end it: that waits for this.
+const TRANSACTION_TIMEOUT: &str = "30s";
 /// Rounds that are not the first ones any more.
 const SOME_ROUNDS: u64 = 5;
 
 /// Topics for one step, and an instance that has its partitions back at once.
 fn prepare_step(step: &str) -> (Settings, Feed) {
-    let settings = prepare(&format!("killed-{}", step.replace(' ', "-")));
-    (settings.with("PROCESS__INSTANCE_ID", "phoenix"), Feed::new(6, PARTITIONS))
+    let settings = prepare(&format!("killed-{}", step.replace(' ', "-")))
+        .with("PROCESS__INSTANCE_ID", "phoenix")
+        .with("PROCESS__TRANSACTION_TIMEOUT", TRANSACTION_TIMEOUT);
+    (settings, Feed::new(6, PARTITIONS))
 }
 
 /// Each step on its own topics, side by side.
