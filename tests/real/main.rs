@@ -24,6 +24,7 @@ mod gate;
 mod ingest;
 #[cfg(feature = "fault-points")]
 mod killed;
+#[cfg(feature = "fault-points")]
 mod membership;
 mod network;
 mod offsets;

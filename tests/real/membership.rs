@@ -96,7 +96,7 @@ fn members_whose_session_has_ended_unheard_can_leave() {
     rig.proxies().for_each(Proxy::stall);
     let stalled = Instant::now();
     // They give up beside the end of their session, one after the other; nobody listens to the group any more.
-    let first = SESSION - Duration::from_millis(500);
+    let first = Duration::from_millis(5_500);
     let (left, all_left) = mpsc::channel();
     for (number, member) in members.into_iter().enumerate() {
         let left = left.clone();
