@@ -28,7 +28,7 @@ pub use self::{
     error::{ConfigError, Problem},
     finnhub::{FeedMode, FinnhubConfig},
     freshness::FreshnessConfig,
-    ingest::IngestConfig,
+    ingest::{IngestConfig, LeaseKind},
     journal::{JournalConfig, JournalKind},
     kafka::{KafkaConfig, Properties},
     process::ProcessConfig,
@@ -101,6 +101,16 @@ impl Config {
     /// The name of the topic that backs the store.
     pub fn changelog(&self) -> String {
         format!("{}-last_seen-changelog", self.process.group)
+    }
+
+    /// The consumer group that decides which ingester holds the feed.
+    pub fn lease_group(&self) -> String {
+        format!("{}-ingest", self.process.group)
+    }
+
+    /// The name of that group's topic.
+    pub fn lease_topic(&self) -> String {
+        format!("{}-ingest-lease", self.process.group)
     }
 
     /// Stands for all settings that change verdicts or events. It is kept in checkpoint rows: equal

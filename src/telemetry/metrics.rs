@@ -93,6 +93,8 @@ pub struct IngestMetrics {
     pub delivery_failures: IntCounter,
     /// Whether the feed is connected: 1 or 0.
     pub connected: IntGauge,
+    /// Whether this ingester holds the lease on the feed: 1 or 0.
+    pub lease_held: IntGauge,
     /// Parts of messages that could not be read as a trade, by reason.
     pub not_trades: IntCounterVec,
     /// Connections to the feed that ended or failed, by how.
@@ -217,6 +219,10 @@ impl Metrics {
             delivery_failures: self
                 .counter("tickgate_ingest_delivery_failures_total", "Records that were refused for good."),
             connected: self.gauge("tickgate_ingest_connected", "Whether the feed is connected: 1 or 0."),
+            lease_held: self.gauge(
+                "tickgate_ingest_lease_held",
+                "Whether this ingester holds the lease on the feed: 1 or 0.",
+            ),
             not_trades: self.counters(
                 "tickgate_ingest_not_trades_total",
                 "Parts of messages that could not be read as a trade, by reason.",
@@ -378,7 +384,7 @@ mod tests {
                 checked += 1;
             }
         }
-        assert_eq!(checked, 34);
+        assert_eq!(checked, 35);
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod gate;
 mod ingest;
 #[cfg(feature = "fault-points")]
 mod killed;
+mod lease;
 #[cfg(feature = "fault-points")]
 mod membership;
 mod network;

@@ -189,6 +189,10 @@ pub struct Counts {
     pub connections: u64,
     /// Symbols subscribed to now, over all connections.
     pub subscriptions: u64,
+    /// Connections there have been.
+    pub accepted: u64,
+    /// Connections that were still open when another one with their token came.
+    pub taken_over: u64,
 }
 
 impl Control {
@@ -294,7 +298,11 @@ impl Floor {
 
     /// Registers a connection of `token`; the one before it ends.
     fn enter(&self, token: &str, session: &Arc<Session>) {
-        if let Some(before) = self.sessions().insert(token.to_owned(), session.clone()) {
+        let before = self.sessions().insert(token.to_owned(), session.clone());
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.accepted += 1;
+        if let Some(before) = before {
+            counts.taken_over += 1;
             before.end(End::TakenOver);
         }
     }

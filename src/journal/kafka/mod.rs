@@ -8,6 +8,7 @@ pub mod appender;
 pub mod changelog;
 pub mod client;
 pub mod headers;
+pub mod lease;
 pub mod membership;
 pub mod owners;
 pub mod producer;

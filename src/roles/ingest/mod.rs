@@ -4,27 +4,31 @@
 //! expressed as a record of a symbol goes to `bad_data` as `not_a_trade`. Nothing is dropped while Kafka is
 //! slow or away: the feed is read only as fast as records are taken.
 //!
-//! [`source`] says which feed runs and whether it does, [`delivery`] hands records to Kafka, [`status`] tells
-//! people how the feed is; here they are tied together.
+//! `source` says which feed runs and whether it does, `lease` when it may, `delivery` hands records to Kafka,
+//! `status` tells people how the feed is; here they are tied together.
 
 mod delivery;
+mod lease;
 mod source;
 mod status;
 
+use std::future::pending;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use self::{
     delivery::Delivery,
-    source::{Event, Source},
+    lease::Lease,
+    source::{Event, Permit, Source},
     status::Status,
 };
 use super::{Exit, Failure, Shutdown};
-use crate::config::Config;
+use crate::config::{Config, LeaseKind};
 use crate::finnhub::{Message, stream};
 use crate::journal::kafka::appender::Fatal;
 use crate::journal::kafka::client;
+use crate::journal::kafka::lease::Held;
 use crate::telemetry::health::{self, Pages, Readiness};
 use crate::telemetry::metrics::Metrics;
 
@@ -32,6 +36,8 @@ use crate::telemetry::metrics::Metrics;
 const STOP_TIMEOUT: Duration = Duration::from_secs(4);
 /// How much of it Kafka's client has to take what the feed had handed on.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long leaving the lease's group may take after everything else.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often counts are shown.
 const SHOW_EVERY: Duration = Duration::from_millis(500);
 
@@ -53,10 +59,22 @@ pub fn run(_args: &Args, config: &Config) -> Result<Exit, Failure> {
     if !delivery::wait_for_topics(config, &readiness, &shutdown)? {
         return Ok(Exit::Whole);
     }
-    let delivery = Delivery::new(config, shown, readiness).map_err(Failure::settings)?;
-    let mut ingest = Ingest { source, delivery, status };
+    let delivery = Delivery::new(config, shown.clone(), readiness.clone()).map_err(Failure::settings)?;
+    let lease = match config.ingest.lease {
+        LeaseKind::None => None,
+        LeaseKind::Kafka => match Lease::join(config, shown, readiness, &shutdown)? {
+            Some(lease) => Some(lease),
+            None => return Ok(Exit::Whole),
+        },
+    };
+    let mut ingest = Ingest { source, delivery, status, lease };
     let fed = tokio::runtime::Handle::current().block_on(ingest.feed(&shutdown));
+    // The thread leaves the group on its own when the stop is asked for, and when the feed is let go.
+    shutdown.request();
     let undelivered = ingest.delivery.finish(fed.as_ref().copied().unwrap_or(STOP_TIMEOUT));
+    if let Some(lease) = ingest.lease {
+        lease.finish(LEAVE_TIMEOUT);
+    }
     fed.map_err(Failure::breach)?;
     Ok(if undelivered == 0 { Exit::Whole } else { Exit::Breach })
 }
@@ -65,6 +83,8 @@ struct Ingest {
     source: Source,
     delivery: Delivery,
     status: Status,
+    /// None where this ingester is alone.
+    lease: Option<Lease>,
 }
 
 impl Ingest {
@@ -80,13 +100,18 @@ impl Ingest {
         });
         let mut show = tokio::time::interval(SHOW_EVERY);
         let mut asked = None;
-        self.source.hold();
+        if self.lease.is_none() {
+            self.hold(Permit(None));
+        }
         loop {
             let event = tokio::select! {
                 biased;
                 () = &mut stop, if asked.is_none() => {
                     asked = Some(Instant::now());
                     self.source.let_go();
+                    if self.source.is_over() {
+                        break;
+                    }
                     continue;
                 }
                 since = &mut cut_off => {
@@ -95,6 +120,10 @@ impl Ingest {
                 }
                 _ = show.tick() => {
                     self.delivery.show();
+                    continue;
+                }
+                held = taken(&mut self.lease), if asked.is_none() => {
+                    self.hold(Permit(Some(held)));
                     continue;
                 }
                 event = self.source.next() => event,
@@ -117,6 +146,11 @@ impl Ingest {
         Ok(STOP_TIMEOUT.saturating_sub(asked.map_or(Duration::ZERO, |asked| asked.elapsed())))
     }
 
+    fn hold(&mut self, permit: Permit) {
+        self.status.held();
+        self.source.hold(permit);
+    }
+
     async fn handle(&mut self, event: Event) -> Result<(), Fatal> {
         match event {
             Event::Stream(stream::Event::Connected) => self.status.connected(),
@@ -126,7 +160,8 @@ impl Ingest {
                 self.status.received(&message);
                 self.delivery.take_message(message).await?;
             }
-            Event::LetGo | Event::Over => {}
+            Event::LetGo => self.status.let_go(),
+            Event::Over => {}
         }
         Ok(())
     }
@@ -139,5 +174,13 @@ impl Ingest {
                 self.delivery.forgo_message(&Message::read(&bytes));
             }
         }
+    }
+}
+
+/// Waits for the lease; for ever where there is none.
+async fn taken(lease: &mut Option<Lease>) -> Held {
+    match lease {
+        Some(lease) => lease.taken().await,
+        None => pending().await,
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::Failure;
 use crate::config::{FinnhubConfig, Secret, expand_symbols};
 use crate::finnhub::stream::{self, BackoffSettings, Endpoint};
+use crate::journal::kafka::lease::Held;
 
 /// How many messages of the feed wait for their records to be taken.
 const EVENTS_MAX: usize = 64;
@@ -36,15 +37,27 @@ pub(super) struct Source {
     settings: stream::Settings,
     /// Of the feed that runs, or that was let go and is not drained yet.
     events: Option<mpsc::Receiver<stream::Event>>,
-    is_held: bool,
-    /// Whether the feed that runs was let go.
+    /// What the next feed runs under, once the one before it is over.
+    permit: Option<Permit>,
+    /// Whether the feed that runs was let go, or has to be.
     is_closing: bool,
+    is_leased: bool,
 }
+
+/// What a feed runs under: a lease, or nothing.
+#[derive(Debug)]
+pub(super) struct Permit(pub(super) Option<Held>);
 
 impl Source {
     /// The feed that the settings ask for; it doesn't run yet.
     pub(super) fn new(config: &FinnhubConfig) -> Result<Self, Failure> {
-        Ok(Self { settings: stream_settings(config)?, events: None, is_held: false, is_closing: false })
+        Ok(Self {
+            settings: stream_settings(config)?,
+            events: None,
+            permit: None,
+            is_closing: false,
+            is_leased: false,
+        })
     }
 
     /// How many symbols it asks for.
@@ -52,9 +65,10 @@ impl Source {
         self.settings.symbols.len()
     }
 
-    /// Lets the feed run, if it doesn't; after a [`Source::let_go`] once that is over. Needs a tokio runtime.
-    pub(super) fn hold(&mut self) {
-        self.is_held = true;
+    /// Lets the feed run, if it doesn't; after a [`Source::let_go`] once that is over. Under a lease it runs for as
+    /// long as that holds, and is let go with it. Needs a tokio runtime.
+    pub(super) fn hold(&mut self, permit: Permit) {
+        self.permit = Some(permit);
         if self.events.is_none() {
             self.start();
         }
@@ -62,11 +76,16 @@ impl Source {
 
     /// Ends the feed, if it runs. Doesn't wait: [`Event::LetGo`] says when it is over.
     pub(super) fn let_go(&mut self) {
-        self.is_held = false;
+        self.permit = None;
         if let Some(events) = &mut self.events {
             self.is_closing = true;
             events.close();
         }
+    }
+
+    /// Whether no feed runs and none is to be drained.
+    pub(super) fn is_over(&self) -> bool {
+        self.events.is_none()
     }
 
     /// The next event; waits for ever while no feed runs. Can be cancelled without losing one.
@@ -86,21 +105,26 @@ impl Source {
 
     fn ended(&mut self) -> Event {
         self.events = None;
-        if !std::mem::take(&mut self.is_closing) {
-            self.is_held = false;
+        // A leased feed ends by itself only with its lease.
+        if !std::mem::take(&mut self.is_closing) && !self.is_leased {
             return Event::Over;
         }
-        if self.is_held {
-            self.start();
-        }
+        self.start();
         Event::LetGo
     }
 
     fn start(&mut self) {
+        let Some(Permit(held)) = self.permit.take() else { return };
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         let chance = ChaCha8Rng::from_rng(&mut rand::rng());
-        tokio::spawn(stream::run(self.settings.clone(), chance, sender));
+        let feed = stream::run(self.settings.clone(), chance, sender);
         self.events = Some(events);
+        self.is_leased = held.is_some();
+        match held {
+            // The task has the only clone: the lease is free as soon as the connections are closed.
+            Some(held) => drop(tokio::spawn(held.carry_on(feed))),
+            None => drop(tokio::spawn(feed)),
+        }
     }
 }
 

@@ -22,8 +22,19 @@ pub(super) struct Status {
 impl Status {
     /// A feed that is not there yet, and asks for so many symbols.
     pub(super) fn new(metrics: IngestMetrics, readiness: Readiness, symbols: usize) -> Self {
-        readiness.awaits(FEED, "a connection");
         Self { metrics, readiness, symbols, connects: 0 }
+    }
+
+    /// The feed is to be connected.
+    pub(super) fn held(&self) {
+        self.readiness.awaits(FEED, "a connection");
+    }
+
+    /// The feed is closed, and is to be.
+    pub(super) fn let_go(&self) {
+        tracing::info!("let the feed go; nothing of it is open");
+        self.readiness.met(FEED);
+        self.metrics.connected.set(0);
     }
 
     /// A connection is open.
