@@ -16,6 +16,7 @@ mod kafka;
 mod legal;
 mod process;
 mod reader;
+mod record;
 mod secret;
 mod simulate;
 mod source;
@@ -33,6 +34,7 @@ pub use self::{
     kafka::{KafkaConfig, Properties},
     process::ProcessConfig,
     reader::Setting,
+    record::RecordConfig,
     secret::Secret,
     simulate::SimulateConfig,
     source::Source,
@@ -58,6 +60,8 @@ pub struct Config {
     pub finnhub: FinnhubConfig,
     /// `[ingest]`: the feed's way into staging.
     pub ingest: IngestConfig,
+    /// `[record]`: making recordings of the feed.
+    pub record: RecordConfig,
     /// `[simulate]`: the stand-in for the feed.
     pub simulate: SimulateConfig,
     settings: Vec<Setting>,
@@ -80,6 +84,7 @@ impl Config {
             freshness: FreshnessConfig::read(&mut reader.section("freshness")),
             finnhub: FinnhubConfig::read(&mut reader.section("finnhub")),
             ingest: IngestConfig::read(&mut reader.section("ingest")),
+            record: RecordConfig::read(&mut reader.section("record")),
             simulate: SimulateConfig::read(&mut reader.section("simulate")),
             settings: Vec::new(),
         };

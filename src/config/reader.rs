@@ -103,6 +103,27 @@ impl Section<'_> {
         self.parsed(name, default.to_owned(), expected, parse, |text| quoted(text))
     }
 
+    /// An address with one of these schemes and without a query, which is hidden where there is one: people put
+    /// secrets there.
+    pub(super) fn url(&mut self, name: &str, default: &str, schemes: &[&str]) -> String {
+        let Some(given) = self.take(name) else {
+            self.show(name, quoted(default), Source::Default);
+            return default.to_owned();
+        };
+        let text = self.one(name, &given);
+        let (shown, has_query) = match text.split_once('?') {
+            Some((before, _)) => (format!("{before}?***"), true),
+            None => (text.clone(), false),
+        };
+        if has_query || !schemes.iter().any(|scheme| text.starts_with(scheme)) {
+            let expected =
+                format!("an address that begins with `{}`, without a query", schemes.join("` or `"));
+            self.reject(name, &given.source, format!("`{shown}`"), expected);
+        }
+        self.show(name, quoted(&shown), given.source);
+        text
+    }
+
     /// A duration such as `100ms`, `4h` or `3d` within `allowed`.
     pub(super) fn duration(
         &mut self,

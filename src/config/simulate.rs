@@ -9,6 +9,8 @@ use super::reader::Section;
 pub struct SimulateConfig {
     /// `listen`: where the websocket answers. Default: `127.0.0.1:8765`.
     pub listen: SocketAddr,
+    /// `rest`: where the REST interface answers, as `http://ADDRESS/api/v1`. Default: `127.0.0.1:8766`.
+    pub rest: SocketAddr,
     /// `http`: where `/metrics`, `/livez`, `/readyz`, `/counts` and `POST /faults` answer.
     /// Default: `127.0.0.1:9466`.
     pub http: SocketAddr,
@@ -29,6 +31,14 @@ pub struct SimulateConfig {
     pub disconnect_every: Duration,
     /// `stall_every`: stalls every connection so often, without closing it; `0s` is never. Default: `0s`.
     pub stall_every: Duration,
+    /// `max_symbols` that a connection may subscribe to; 0 is no limit. Default: 0.
+    pub max_symbols: usize,
+    /// `calls_per_minute` of the REST interface; more are answered with 429. Default: 60.
+    pub calls_per_minute: u32,
+    /// `calls_per_second`, likewise. Default: 30.
+    pub calls_per_second: u32,
+    /// `quote_every`: how often the REST interface has a new quote. Default: `1s`.
+    pub quote_every: Duration,
 }
 
 impl SimulateConfig {
@@ -40,6 +50,7 @@ impl SimulateConfig {
         }
         Self {
             listen: section.address("listen", "127.0.0.1:8765"),
+            rest: section.address("rest", "127.0.0.1:8766"),
             http: section.address("http", "127.0.0.1:9466"),
             symbols,
             rate: section.number("rate", 100.0, 0.0..=1_000_000.0),
@@ -49,6 +60,14 @@ impl SimulateConfig {
             ping_every: section.duration("ping_every", "10s", periods.clone()),
             disconnect_every: section.duration("disconnect_every", "0s", periods.clone()),
             stall_every: section.duration("stall_every", "0s", periods),
+            max_symbols: section.number("max_symbols", 0, 0..=1_000_000),
+            calls_per_minute: section.number("calls_per_minute", 60, 1..=100_000),
+            calls_per_second: section.number("calls_per_second", 30, 1..=1_000),
+            quote_every: section.duration(
+                "quote_every",
+                "1s",
+                Duration::from_secs(1)..=Duration::from_hours(24),
+            ),
         }
     }
 }

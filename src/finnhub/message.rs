@@ -58,6 +58,10 @@ pub enum NotATradeReason {
     NoData,
     /// No `s`, or none that is a non-empty string.
     NoSymbol,
+    /// An answer about a quote without `c` or without `t`.
+    NoQuote,
+    /// A line of a recording that is none.
+    DamagedLine,
 }
 
 impl NotATradeReason {
@@ -70,6 +74,8 @@ impl NotATradeReason {
             Self::UnknownType => "unknown_type",
             Self::NoData => "no_data",
             Self::NoSymbol => "no_symbol",
+            Self::NoQuote => "no_quote",
+            Self::DamagedLine => "damaged_line",
         }
     }
 }
@@ -190,20 +196,21 @@ impl Field {
 }
 
 /// A JSON object's fields in order, doubles included.
-struct Object<'a>(Vec<(Name<'a>, &'a RawValue)>);
+pub(super) struct Object<'a>(Vec<(Name<'a>, &'a RawValue)>);
 
 #[derive(serde::Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> Object<'a> {
-    fn read(text: &'a str) -> Result<Self, NotATradeReason> {
+    pub(super) fn read(text: &'a str) -> Result<Self, NotATradeReason> {
         serde_json::from_str(text).map_err(|error| match error.classify() {
             serde_json::error::Category::Data => NotATradeReason::NotAnObject,
             _ => NotATradeReason::NotJson,
         })
     }
 
-    fn last(&self, name: &str) -> Option<&'a str> {
+    /// The text of a field's value; of the last, if there are several.
+    pub(super) fn last(&self, name: &str) -> Option<&'a str> {
         self.0.iter().rev().find(|(found, _)| found.0 == name).map(|(_, raw)| raw.get())
     }
 }

@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message as Frame};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use super::Request;
+use super::{Request, percent_encoded};
 
 /// A message larger than this ends the connection; Finnhub's are some KiB.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -289,19 +289,6 @@ fn closed(frame: Option<CloseFrame>, endpoint: &Endpoint) -> End {
 
 fn broken(error: &Error, endpoint: &Endpoint) -> End {
     End::Broken(endpoint.scrubbed(&error.to_string()))
-}
-
-fn percent_encoded(text: &str) -> String {
-    use fmt::Write as _;
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            write!(encoded, "%{byte:02X}").expect("a string takes every write");
-        }
-    }
-    encoded
 }
 
 /// The waits between connections.

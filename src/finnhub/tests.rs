@@ -21,12 +21,23 @@ struct Client {
 
 impl Client {
     fn new(simulator: &Simulator, token: &str, symbols: &[String], silent_after: Duration) -> Self {
+        let backoff = BackoffSettings { first: Duration::from_millis(50), ..BackoffSettings::default() };
+        Self::with_backoff(simulator, token, symbols, silent_after, backoff)
+    }
+
+    fn with_backoff(
+        simulator: &Simulator,
+        token: &str,
+        symbols: &[String],
+        silent_after: Duration,
+        backoff: BackoffSettings,
+    ) -> Self {
         let settings = stream::Settings {
             endpoint: Endpoint::new(&format!("ws://{}", simulator.address()), token).unwrap(),
             symbols: symbols.to_vec(),
             silent_after,
             connect_timeout: PATIENCE,
-            backoff: BackoffSettings { first: Duration::from_millis(50), ..BackoffSettings::default() },
+            backoff,
         };
         let (sender, events) = mpsc::channel(16);
         let mut task = JoinSet::new();
@@ -177,6 +188,38 @@ async fn a_second_connection_closes_the_first_which_keeps_away() {
     assert_eq!(end, End::TakenOver);
     assert!(retry_in >= Duration::from_secs(15), "{retry_in:?}");
     assert_eq!(simulator.control().counts().connections, 2);
+}
+
+#[tokio::test]
+async fn two_with_one_token_do_not_fight() {
+    for tells_takeover in [true, false] {
+        let simulator = simulator(simulator::Settings { tells_takeover, ..paused() }).await;
+        let symbols = simulator::synthetic_symbols(1);
+        let ms = Duration::from_millis;
+        let backoff = BackoffSettings {
+            first: ms(10),
+            longest: ms(300),
+            taken_over: ms(100),
+            taken_over_longest: ms(5_000),
+            healthy_after: ms(2_000),
+        };
+        let start = || Client::with_backoff(&simulator, "same", &symbols, LONG, backoff.clone());
+        let mut both = [start(), start()];
+        let (mut ends, over) = (Vec::new(), tokio::time::Instant::now() + ms(3_000));
+        while tokio::time::Instant::now() < over {
+            for client in &mut both {
+                if let Ok(Some(Event::Ended { end, .. })) =
+                    tokio::time::timeout(ms(5), client.events.recv()).await
+                {
+                    ends.push(end.as_str());
+                }
+            }
+        }
+        let counts = simulator.control().counts();
+        // Without growing waits there would be hundreds.
+        assert!((2..=20).contains(&counts.taken_over), "{tells_takeover}: {counts:?}");
+        assert!(ends.contains(&"taken_over"), "{tells_takeover}: {ends:?}");
+    }
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ pub mod config;
 mod exit;
 pub mod ingest;
 pub mod process;
+pub mod record;
 mod shutdown;
 pub mod simulate;
 pub mod state;
@@ -34,6 +35,8 @@ pub enum Role {
     State(state::Args),
     /// Brings the feed into staging
     Ingest(ingest::Args),
+    /// Writes the feed into a file, which `ingest` can play
+    Record(record::Args),
     /// Stands in for the feed, with faults on demand
     Simulate(Box<simulate::Args>),
     /// Creates, changes or describes the topics
@@ -50,6 +53,7 @@ impl Role {
             Self::Process(args) => process::run(&args, config),
             Self::State(args) => state::run(&args, config),
             Self::Ingest(args) => ingest::run(&args, config),
+            Self::Record(args) => record::run(&args, config),
             Self::Simulate(args) => simulate::run(*args, config),
             Self::Topics(args) => topics::run(&args, config),
         }

@@ -13,7 +13,7 @@ use axum::{Json, Router};
 use super::{Exit, Failure, Shutdown};
 use crate::config::{Config, SimulateConfig, expand_symbols};
 use crate::finnhub::simulator::{
-    BadChange, Change, Control, Counts, FaultKind, Settings, Silence, Simulator, Spoil,
+    BadChange, CallLimits, Change, Control, Counts, FaultKind, Settings, Silence, Simulator, Spoil,
 };
 use crate::telemetry::health::{self, Pages, Readiness};
 use crate::telemetry::metrics::{Metrics, SimulateMetrics};
@@ -24,6 +24,9 @@ pub struct Args {
     /// Where the websocket answers; port 0 takes a free one
     #[arg(long)]
     listen: Option<SocketAddr>,
+    /// Where the REST interface answers
+    #[arg(long)]
+    rest: Option<SocketAddr>,
     /// Where /metrics, /counts and POST /faults answer
     #[arg(long)]
     http: Option<SocketAddr>,
@@ -77,10 +80,20 @@ impl FromStr for FaultPart {
 /// Feeds whoever connects until told to stop.
 pub fn run(args: Args, config: &Config) -> Result<Exit, Failure> {
     let shutdown = Shutdown::on_signals().map_err(Failure::breach)?;
-    let (listen, http) =
-        (args.listen.unwrap_or(config.simulate.listen), args.http.unwrap_or(config.simulate.http));
+    let addresses = Addresses {
+        listen: args.listen.unwrap_or(config.simulate.listen),
+        rest: args.rest.unwrap_or(config.simulate.rest),
+        http: args.http.unwrap_or(config.simulate.http),
+    };
     let settings = settings(args, &config.simulate)?;
-    tokio::runtime::Handle::current().block_on(simulate(listen, http, settings, shutdown))
+    tokio::runtime::Handle::current().block_on(simulate(addresses, settings, shutdown))
+}
+
+/// Where a simulator answers.
+struct Addresses {
+    listen: SocketAddr,
+    rest: SocketAddr,
+    http: SocketAddr,
 }
 
 fn settings(args: Args, config: &SimulateConfig) -> Result<Settings, Failure> {
@@ -100,24 +113,32 @@ fn settings(args: Args, config: &SimulateConfig) -> Result<Settings, Failure> {
         silences: if args.silent.is_empty() { silent.map_err(Failure::settings)? } else { args.silent },
         disconnect_every: filled(args.disconnect_every.unwrap_or(config.disconnect_every)),
         stall_every: filled(args.stall_every.unwrap_or(config.stall_every)),
+        tells_takeover: true,
+        max_symbols: Some(config.max_symbols).filter(|max| *max > 0),
+        call_limits: CallLimits { per_minute: config.calls_per_minute, per_second: config.calls_per_second },
+        quote_every: config.quote_every,
     })
 }
 
-async fn simulate(
-    listen: SocketAddr,
-    http: SocketAddr,
-    settings: Settings,
-    shutdown: Shutdown,
-) -> Result<Exit, Failure> {
+async fn simulate(addresses: Addresses, settings: Settings, shutdown: Shutdown) -> Result<Exit, Failure> {
     let (symbols, rate, seed) = (settings.symbols.len(), settings.rate, settings.seed);
-    let simulator = Simulator::start(&listen.to_string(), settings).await.map_err(Failure::settings)?;
+    let started = Simulator::start(&addresses.listen.to_string(), settings).await;
+    let mut simulator = started.map_err(Failure::settings)?;
+    let rest = simulator.serve_rest(&addresses.rest.to_string()).await.map_err(Failure::settings)?;
     let control = simulator.control();
     let metrics = Metrics::new();
     let shown = metrics.simulate();
     let pages = Pages { metrics, readiness: Readiness::default(), instance: None };
-    health::serve_with(http, None, pages, routes(control.clone())).map_err(Failure::settings)?;
+    health::serve_with(addresses.http, None, pages, routes(control.clone())).map_err(Failure::settings)?;
     let address = simulator.address();
-    tracing::info!(%address, symbols, rate, seed, "simulates the feed on ws://{address}");
+    tracing::info!(
+        %address,
+        %rest,
+        symbols,
+        rate,
+        seed,
+        "simulates the feed on ws://{address} and on http://{rest}/api/v1"
+    );
     let mut last = Counts::default();
     loop {
         tokio::select! {

@@ -85,13 +85,15 @@ pub struct IngestMetrics {
     pub messages: IntCounterVec,
     /// Trades received from the feed.
     pub trades: IntCounter,
+    /// Calls of the REST interface, by outcome.
+    pub calls: IntCounterVec,
     /// Connections to the feed after the first.
     pub reconnects: IntCounter,
     /// Records that `staging` and `bad_data` have acknowledged.
     pub delivered: IntCounter,
     /// Records that were refused for good.
     pub delivery_failures: IntCounter,
-    /// Whether the feed is connected: 1 or 0.
+    /// Whether the feed is connected, or answers: 1 or 0.
     pub connected: IntGauge,
     /// Whether this ingester holds the lease on the feed: 1 or 0.
     pub lease_held: IntGauge,
@@ -103,6 +105,17 @@ pub struct IngestMetrics {
     pub in_flight: IntGauge,
     /// Seconds that the feed was not read because Kafka's client had no room.
     pub held_back: Counter,
+}
+
+/// What `record` counts.
+#[derive(Debug, Clone)]
+pub struct RecordMetrics {
+    /// Messages recorded.
+    pub messages: IntCounter,
+    /// Bytes of the messages recorded, before packing.
+    pub size: IntCounter,
+    /// Whether the feed that is recorded is connected: 1 or 0.
+    pub connected: IntGauge,
 }
 
 /// What `simulate` counts.
@@ -210,6 +223,11 @@ impl Metrics {
                 &["kind"],
             ),
             trades: self.counter("tickgate_ingest_trades_total", "Trades received from the feed."),
+            calls: self.counters(
+                "tickgate_ingest_calls_total",
+                "Calls of the REST interface, by outcome.",
+                &["outcome"],
+            ),
             reconnects: self
                 .counter("tickgate_ingest_reconnects_total", "Connections to the feed after the first."),
             delivered: self.counter(
@@ -218,7 +236,8 @@ impl Metrics {
             ),
             delivery_failures: self
                 .counter("tickgate_ingest_delivery_failures_total", "Records that were refused for good."),
-            connected: self.gauge("tickgate_ingest_connected", "Whether the feed is connected: 1 or 0."),
+            connected: self
+                .gauge("tickgate_ingest_connected", "Whether the feed is connected, or answers: 1 or 0."),
             lease_held: self.gauge(
                 "tickgate_ingest_lease_held",
                 "Whether this ingester holds the lease on the feed: 1 or 0.",
@@ -241,6 +260,19 @@ impl Metrics {
                 "tickgate_ingest_held_back_seconds_total",
                 "Seconds that the feed was not read because Kafka's client had no room.",
             )))),
+        }
+    }
+
+    /// Adds the part of `record`; at most once.
+    pub fn record(&self) -> RecordMetrics {
+        RecordMetrics {
+            messages: self.counter("tickgate_record_messages_total", "Messages recorded."),
+            size: self
+                .counter("tickgate_record_bytes_total", "Bytes of the messages recorded, before packing."),
+            connected: self.gauge(
+                "tickgate_record_connected",
+                "Whether the feed that is recorded is connected: 1 or 0.",
+            ),
         }
     }
 
@@ -375,7 +407,8 @@ mod tests {
             .map(str::to_owned)
             .collect::<BTreeSet<_>>();
         let metrics = Metrics::new();
-        let (_gate, _ingest, _simulate) = (metrics.gate(), metrics.ingest(), metrics.simulate());
+        let (_gate, _ingest) = (metrics.gate(), metrics.ingest());
+        let (_record, _simulate) = (metrics.record(), metrics.simulate());
         let literals = table.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
         let mut checked = 0;
         for pair in literals.windows(2).filter(|pair| pair[0].starts_with("tickgate_")) {
@@ -384,7 +417,7 @@ mod tests {
                 checked += 1;
             }
         }
-        assert_eq!(checked, 35);
+        assert_eq!(checked, 39);
     }
 
     #[test]

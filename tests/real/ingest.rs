@@ -18,9 +18,11 @@ use tickgate::finnhub::simulator::{
 use tickgate::model::partition_of;
 
 use crate::cluster::{Settings, cluster};
+use crate::role::Role;
 
 const PATIENCE: Duration = Duration::from_mins(1);
-const PARTITIONS: i32 = 7;
+/// Of each topic.
+pub const PARTITIONS: i32 = 7;
 
 /// `ingest` as a process, ended when the test fails.
 struct Ingest(Child);
@@ -54,16 +56,22 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// What a topic holds: per partition, key, value and the header `tg-kind`, in order.
-struct Held {
-    partition: i32,
-    key: Option<Vec<u8>>,
-    value: String,
-    kind: Option<Vec<u8>>,
+pub struct Held {
+    pub partition: i32,
+    pub key: Option<Vec<u8>>,
+    pub value: String,
+    pub kind: Option<Vec<u8>>,
 }
 
-fn read(topic: &str) -> Vec<Held> {
+/// All records of a topic of the shared brokers.
+pub fn read(topic: &str) -> Vec<Held> {
+    read_from(&cluster().bootstrap(), topic)
+}
+
+/// All records of a topic.
+pub fn read_from(brokers: &str, topic: &str) -> Vec<Held> {
     let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", cluster().bootstrap())
+        .set("bootstrap.servers", brokers)
         .set("group.id", "reads-by-itself")
         .set("enable.auto.commit", "false")
         .create()
@@ -179,4 +187,21 @@ fn what_is_no_trade_is_kept_beside_the_good_ones_and_a_cut_is_mended() {
     assert_eq!(bad.len() as u64, others);
     assert!(bad.iter().all(|record| record.key.is_none() && record.kind.as_deref() == Some(b"not_a_trade")));
     assert!(bad.iter().any(|record| record.value == "42"));
+}
+
+#[test]
+fn more_symbols_than_the_plan_allows_are_said_and_the_others_arrive() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let symbols = synthetic_symbols(8);
+    let feed = Feed { symbols: symbols.clone(), rate: 100.0, max_symbols: Some(5), ..Feed::default() };
+    let simulator = runtime.block_on(Simulator::start("127.0.0.1:0", feed)).unwrap();
+    let settings = prepared("ingest-many", &simulator, &symbols);
+    let mut ingest = Role::start(&settings, &["ingest"]);
+    ingest.wait_unready("the plan allows fewer than the 8 symbols");
+    wait_until("trades of the others", || ingest.counter("tickgate_ingest_delivered_total") > 50);
+    assert_eq!(ingest.logged("Subscribing to too many symbols").len(), 1);
+    assert_eq!(ingest.terminate().0, Some(0));
+    let allowed =
+        |record: &Held| symbols[..5].iter().any(|symbol| record.key.as_deref() == Some(symbol.as_bytes()));
+    assert!(read(&settings.topic("staging")).iter().all(allowed));
 }

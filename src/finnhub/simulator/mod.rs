@@ -1,4 +1,4 @@
-//! A stand-in for Finnhub: a websocket server that speaks its wire format, with faults on demand.
+//! A stand-in for Finnhub: its websocket and its REST quotes in its own wire formats, with faults on demand.
 //!
 //! Promises: one connection a token (a second closes the first); the sequence of trades follows from the
 //! seed; a client that reads slowly slows the market down instead of losing trades, and is let go only
@@ -7,6 +7,7 @@
 
 mod faults;
 mod market;
+mod rest;
 mod session;
 mod walk;
 
@@ -22,6 +23,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 pub use faults::{FaultKind, NotAPart, NotASilence, Silence, Spoil, UnknownFault, write_trade};
+use rest::Desk;
+pub use rest::{CallLimits, RestCounts, RestFault, RestFaults};
 use session::{End, Session};
 pub use walk::{Tick, Walk};
 
@@ -46,6 +49,14 @@ pub struct Settings {
     pub disconnect_every: Option<Duration>,
     /// Stalls every connection so often: nothing more is sent on it, and it stays open.
     pub stall_every: Option<Duration>,
+    /// Whether a connection that is taken over is told so, or just cut.
+    pub tells_takeover: bool,
+    /// Symbols that a connection may subscribe to.
+    pub max_symbols: Option<usize>,
+    /// Calls of the REST interface.
+    pub call_limits: CallLimits,
+    /// How often the REST interface has a new quote, in whole seconds.
+    pub quote_every: Duration,
 }
 
 impl Default for Settings {
@@ -60,6 +71,10 @@ impl Default for Settings {
             silences: Vec::new(),
             disconnect_every: None,
             stall_every: None,
+            tells_takeover: true,
+            max_symbols: None,
+            call_limits: CallLimits { per_minute: 60, per_second: 30 },
+            quote_every: Duration::from_secs(1),
         }
     }
 }
@@ -73,7 +88,7 @@ pub fn synthetic_symbols(count: usize) -> Vec<String> {
 pub struct Simulator {
     address: SocketAddr,
     control: Control,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Simulator {
@@ -85,15 +100,20 @@ impl Simulator {
         let change = Change { rate: Some(settings.rate), ..Change::default() };
         change.check_rate()?;
         settings.spoil.check().map_err(BadChange::from)?;
-        let no_listener = |source| StartError::Listen { address: address.to_owned(), source };
-        let listener = TcpListener::bind(address).await.map_err(no_listener)?;
-        let address = listener.local_addr().map_err(no_listener)?;
+        let (listener, address) = listen(address).await?;
         let floor = Arc::new(Floor::new(settings));
         let mut tasks = JoinSet::new();
         tasks.spawn(session::accept(listener, floor.clone()));
         tasks.spawn(market::run(floor.clone()));
         tasks.spawn(market::interrupt(floor.clone()));
-        Ok(Self { address, control: Control { floor }, _tasks: tasks })
+        Ok(Self { address, control: Control { floor }, tasks })
+    }
+
+    /// Listens on `address` for calls of the REST interface, too; returns where.
+    pub async fn serve_rest(&mut self, address: &str) -> Result<SocketAddr, StartError> {
+        let (listener, address) = listen(address).await?;
+        self.tasks.spawn(rest::serve(listener, self.control.floor.clone()));
+        Ok(address)
     }
 
     /// Where it listens.
@@ -105,6 +125,13 @@ impl Simulator {
     pub fn control(&self) -> Control {
         self.control.clone()
     }
+}
+
+async fn listen(address: &str) -> Result<(TcpListener, SocketAddr), StartError> {
+    let no_listener = |source| StartError::Listen { address: address.to_owned(), source };
+    let listener = TcpListener::bind(address).await.map_err(no_listener)?;
+    let bound = listener.local_addr().map_err(no_listener)?;
+    Ok((listener, bound))
 }
 
 /// Why a simulator cannot start.
@@ -149,6 +176,10 @@ pub struct Change {
     pub stall: bool,
     /// Drops every connection that is open now.
     pub disconnect: bool,
+    /// Answers connects with this http status from now on; 0 takes them again.
+    pub refuse: Option<u16>,
+    /// What happens to the next calls of the REST interface, after those that were told before.
+    pub rest: Vec<RestFaults>,
 }
 
 /// A change that cannot be made; nothing was changed.
@@ -193,6 +224,8 @@ pub struct Counts {
     pub accepted: u64,
     /// Connections that were still open when another one with their token came.
     pub taken_over: u64,
+    /// What the REST interface has seen.
+    pub rest: RestCounts,
 }
 
 impl Control {
@@ -212,10 +245,13 @@ impl Control {
             spoil.check()?;
             rules.spoil = spoil;
             rules.rate = change.rate.unwrap_or(rules.rate);
+            rules.refuse =
+                change.refuse.map_or(rules.refuse, |status| Some(status).filter(|status| *status > 0));
             if let Some(silences) = &silences {
                 rules.silent = self.floor.silent_spans(silences);
             }
         }
+        self.floor.desk().add(&change.rest);
         if change.stall {
             self.floor.stall_all();
         }
@@ -229,6 +265,7 @@ impl Control {
     pub fn counts(&self) -> Counts {
         let mut counts = self.floor.counts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let sessions = self.floor.sessions();
+        counts.rest = self.floor.desk().counts();
         counts.connections = sessions.len() as u64;
         counts.subscriptions = sessions.values().map(|session| session.subscriptions()).sum();
         counts
@@ -242,6 +279,7 @@ struct Floor {
     rules: Mutex<Rules>,
     sessions: Mutex<HashMap<String, Arc<Session>>>,
     counts: Mutex<Counts>,
+    desk: Mutex<Desk>,
     next_session: AtomicU64,
 }
 
@@ -250,6 +288,8 @@ struct Rules {
     rate: f64,
     spoil: Spoil,
     silent: Vec<SilentSpan>,
+    /// The http status that connects are answered with, if they are refused.
+    refuse: Option<u16>,
 }
 
 #[derive(Clone, Copy)]
@@ -262,12 +302,14 @@ struct SilentSpan {
 impl Floor {
     fn new(settings: Settings) -> Self {
         let index = settings.symbols.iter().enumerate().map(|(at, symbol)| (symbol.clone(), at)).collect();
-        let rules = Rules { rate: settings.rate, spoil: settings.spoil.clone(), silent: Vec::new() };
+        let rules =
+            Rules { rate: settings.rate, spoil: settings.spoil.clone(), silent: Vec::new(), refuse: None };
         let floor = Self {
             index,
             rules: Mutex::new(rules),
             sessions: Mutex::default(),
             counts: Mutex::default(),
+            desk: Mutex::default(),
             next_session: AtomicU64::new(0),
             settings,
         };
@@ -290,6 +332,10 @@ impl Floor {
     // No thread panics while it holds one of these, so what is behind the lock is whole.
     fn rules(&self) -> MutexGuard<'_, Rules> {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sessions(&self) -> MutexGuard<'_, HashMap<String, Arc<Session>>> {

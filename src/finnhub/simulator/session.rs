@@ -112,10 +112,14 @@ async fn serve(socket: TcpStream, floor: Arc<Floor>) {
     let mut token = None;
     // A small message at a low rate must not wait for the next one; a failure only costs latency.
     let _ = socket.set_nodelay(true);
+    let refused = floor.rules().refuse;
     #[allow(clippy::result_large_err)] // tungstenite's callback wants the response by value
     let handshake = tokio_tungstenite::accept_hdr_async(socket, |upgrade: &Upgrade, response: Response| {
+        if let Some(status) = refused {
+            return Err(refusal(StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN), "on demand"));
+        }
         token = token_of(upgrade.uri().query().unwrap_or_default());
-        if token.is_some() { Ok(response) } else { Err(unauthorized()) }
+        if token.is_some() { Ok(response) } else { Err(refusal(StatusCode::UNAUTHORIZED, "Invalid API key")) }
     });
     let Ok(Ok(websocket)) = tokio::time::timeout(Duration::from_secs(10), handshake).await else { return };
     let Some(token) = token else { return };
@@ -129,7 +133,7 @@ async fn serve(socket: TcpStream, floor: Arc<Floor>) {
     let (sink, stream) = websocket.split();
     tokio::select! {
         () = listen(stream, &session, &floor) => {}
-        () = speak(sink, waiting, end) => {}
+        () = speak(sink, waiting, end, floor.settings.tells_takeover) => {}
     }
     floor.leave(&token, &session);
     session.end(End::Dropped);
@@ -141,9 +145,9 @@ fn token_of(query: &str) -> Option<String> {
     (!token.is_empty()).then(|| token.to_owned())
 }
 
-fn unauthorized() -> ErrorResponse {
-    let mut response = ErrorResponse::new(Some("Invalid API key".to_owned()));
-    *response.status_mut() = StatusCode::UNAUTHORIZED;
+fn refusal(status: StatusCode, words: &str) -> ErrorResponse {
+    let mut response = ErrorResponse::new(Some(words.to_owned()));
+    *response.status_mut() = status;
     response
 }
 
@@ -170,7 +174,12 @@ fn obey(text: &str, session: &Session, floor: &Floor) -> Result<(), String> {
         None => return Err("Invalid message".to_owned()),
     };
     let flag = floor.index.get(symbol.as_ref()).and_then(|at| session.subscribed.get(*at));
-    flag.ok_or_else(|| format!("Invalid symbol {symbol}"))?.store(wanted, Ordering::Relaxed);
+    let flag = flag.ok_or_else(|| format!("Invalid symbol {symbol}"))?;
+    let max = floor.settings.max_symbols.map_or(u64::MAX, |max| max as u64);
+    if wanted && !flag.load(Ordering::Relaxed) && session.subscriptions() >= max {
+        return Err("Subscribing to too many symbols".to_owned());
+    }
+    flag.store(wanted, Ordering::Relaxed);
     Ok(())
 }
 
@@ -184,6 +193,7 @@ async fn speak(
     mut sink: SplitSink<WebSocketStream<TcpStream>, Frame>,
     mut waiting: mpsc::Receiver<Utf8Bytes>,
     mut end: watch::Receiver<Option<End>>,
+    tells_takeover: bool,
 ) {
     let written = async {
         while let Some(message) = waiting.recv().await {
@@ -201,7 +211,7 @@ async fn speak(
         () = written => None,
         ended = end.wait_for(Option::is_some) => ended.ok().and_then(|ended| *ended),
     };
-    if ended == Some(End::TakenOver) {
+    if ended == Some(End::TakenOver) && tells_takeover {
         let frame = CloseFrame { code: CloseCode::Policy, reason: "another connection with this key".into() };
         // The client may be gone already, or read nothing.
         let _ = tokio::time::timeout(Duration::from_secs(1), sink.send(Frame::Close(Some(frame)))).await;

@@ -107,6 +107,24 @@ impl Delivery {
         Ok(())
     }
 
+    /// Hands on a record for `staging`, likewise.
+    pub(super) async fn take_record(&mut self, symbol: &str, value: &[u8]) -> Result<(), Fatal> {
+        self.trades += 1;
+        let (topic, key) = (&self.topics.staging, Some(symbol.as_bytes()));
+        self.append(Addition { topic, key, value, header: None }).await
+    }
+
+    /// Hands on what was received and is no trade, likewise.
+    pub(super) async fn take_other(&mut self, bad: NotATrade<'_>) -> Result<(), Fatal> {
+        self.others += 1;
+        self.append_other(bad).await
+    }
+
+    /// Counts a record as undelivered.
+    pub(super) fn forgo_record(&mut self) {
+        self.trades += 1;
+    }
+
     /// Counts what a message holds as undelivered.
     pub(super) fn forgo_message(&mut self, message: &Message<'_>) {
         self.count(message);

@@ -12,6 +12,8 @@ mod lease;
 mod source;
 mod status;
 
+pub(in crate::roles) use self::source::stream_settings;
+
 use std::future::pending;
 use std::time::Duration;
 
@@ -24,8 +26,10 @@ use self::{
     status::Status,
 };
 use super::{Exit, Failure, Shutdown};
-use crate::config::{Config, LeaseKind};
-use crate::finnhub::{Message, stream};
+use crate::config::{Config, FeedMode, LeaseKind, expand_symbols};
+use crate::finnhub::message::NotATradeReason;
+use crate::finnhub::poll::Outcome;
+use crate::finnhub::{Message, NotATrade, recording, stream};
 use crate::journal::kafka::appender::Fatal;
 use crate::journal::kafka::client;
 use crate::journal::kafka::lease::Held;
@@ -52,7 +56,8 @@ pub fn run(_args: &Args, config: &Config) -> Result<Exit, Failure> {
     let source = Source::new(&config.finnhub)?;
     let metrics = Metrics::new();
     let (shown, readiness) = (metrics.ingest(), Readiness::default());
-    let status = Status::new(shown.clone(), readiness.clone(), source.symbols());
+    let symbols = expand_symbols(&config.finnhub.symbols).len();
+    let status = Status::new(shown.clone(), readiness.clone(), symbols);
     let pages = Pages { metrics, readiness: readiness.clone(), instance: None };
     health::serve(config.ingest.http, None, pages).map_err(Failure::settings)?;
 
@@ -60,14 +65,15 @@ pub fn run(_args: &Args, config: &Config) -> Result<Exit, Failure> {
         return Ok(Exit::Whole);
     }
     let delivery = Delivery::new(config, shown.clone(), readiness.clone()).map_err(Failure::settings)?;
-    let lease = match config.ingest.lease {
-        LeaseKind::None => None,
-        LeaseKind::Kafka => match Lease::join(config, shown, readiness, &shutdown)? {
+    let lease = match (config.finnhub.mode, config.ingest.lease) {
+        // A recording is nobody else's.
+        (FeedMode::File, _) | (_, LeaseKind::None) => None,
+        (_, LeaseKind::Kafka) => match Lease::join(config, shown, readiness, &shutdown)? {
             Some(lease) => Some(lease),
             None => return Ok(Exit::Whole),
         },
     };
-    let mut ingest = Ingest { source, delivery, status, lease };
+    let mut ingest = Ingest { source, delivery, status, lease, is_broken: false };
     let fed = tokio::runtime::Handle::current().block_on(ingest.feed(&shutdown));
     // The thread leaves the group on its own when the stop is asked for, and when the feed is let go.
     shutdown.request();
@@ -76,7 +82,7 @@ pub fn run(_args: &Args, config: &Config) -> Result<Exit, Failure> {
         lease.finish(LEAVE_TIMEOUT);
     }
     fed.map_err(Failure::breach)?;
-    Ok(if undelivered == 0 { Exit::Whole } else { Exit::Breach })
+    Ok(if undelivered == 0 && !ingest.is_broken { Exit::Whole } else { Exit::Breach })
 }
 
 struct Ingest {
@@ -85,6 +91,8 @@ struct Ingest {
     status: Status,
     /// None where this ingester is alone.
     lease: Option<Lease>,
+    /// Whether the feed could not be read to its end.
+    is_broken: bool,
 }
 
 impl Ingest {
@@ -160,6 +168,32 @@ impl Ingest {
                 self.status.received(&message);
                 self.delivery.take_message(message).await?;
             }
+            Event::Poll(call) => {
+                self.status.called(&call);
+                match call.outcome {
+                    Outcome::New(value) => self.delivery.take_record(&call.symbol, &value).await?,
+                    Outcome::Unreadable { bytes, reason } => {
+                        self.delivery.take_other(NotATrade { bytes: &bytes, reason }).await?;
+                    }
+                    _ => {}
+                }
+            }
+            Event::File(event) => {
+                self.status.played(&event);
+                match event {
+                    recording::Event::Received(bytes) => {
+                        let message = Message::read(&bytes);
+                        self.status.received(&message);
+                        self.delivery.take_message(message).await?;
+                    }
+                    recording::Event::Damaged { bytes, .. } => {
+                        let reason = NotATradeReason::DamagedLine;
+                        self.delivery.take_other(NotATrade { bytes: &bytes, reason }).await?;
+                    }
+                    recording::Event::Finished { .. } => {}
+                    recording::Event::Broken { .. } => self.is_broken = true,
+                }
+            }
             Event::LetGo => self.status.let_go(),
             Event::Over => {}
         }
@@ -170,8 +204,16 @@ impl Ingest {
     fn leave(&mut self) {
         self.source.let_go();
         while let Some(event) = self.source.next_now() {
-            if let Event::Stream(stream::Event::Received(bytes)) = event {
-                self.delivery.forgo_message(&Message::read(&bytes));
+            match event {
+                Event::Stream(stream::Event::Received(bytes))
+                | Event::File(recording::Event::Received(bytes)) => {
+                    self.delivery.forgo_message(&Message::read(&bytes));
+                }
+                Event::File(recording::Event::Damaged { .. }) => self.delivery.forgo_record(),
+                Event::Poll(call) if matches!(call.outcome, Outcome::New(_) | Outcome::Unreadable { .. }) => {
+                    self.delivery.forgo_record();
+                }
+                _ => {}
             }
         }
     }

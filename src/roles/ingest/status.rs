@@ -1,28 +1,40 @@
 //! How the feed is, for people: the log, readiness, metrics.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::finnhub::Message;
+use crate::finnhub::poll::{self, Outcome, Refusal};
+use crate::finnhub::recording;
 use crate::finnhub::stream::End;
 use crate::telemetry::health::Readiness;
 use crate::telemetry::metrics::IngestMetrics;
+use crate::telemetry::rarely::{REMINDER_EVERY, Rarely};
 
-/// The feed's part of readiness.
+/// Parts of readiness.
 const FEED: &str = "feed";
+const SYMBOLS: &str = "symbols";
 
 /// Tells what happens to the feed.
 pub(super) struct Status {
     metrics: IngestMetrics,
     readiness: Readiness,
-    /// How many symbols are subscribed to.
+    /// How many symbols are asked for.
     symbols: usize,
     connects: u64,
+    /// Whether the REST interface answers, or the recording plays.
+    is_answering: bool,
+    /// Lines about symbols above the plan's number, one for each symbol if all were told.
+    too_many: Rarely,
+    /// Lines about damaged lines of a recording.
+    damaged: Rarely,
 }
 
 impl Status {
     /// A feed that is not there yet, and asks for so many symbols.
     pub(super) fn new(metrics: IngestMetrics, readiness: Readiness, symbols: usize) -> Self {
-        Self { metrics, readiness, symbols, connects: 0 }
+        let rarely = || Rarely::every(REMINDER_EVERY);
+        let (too_many, damaged) = (rarely(), rarely());
+        Self { metrics, readiness, symbols, connects: 0, is_answering: false, too_many, damaged }
     }
 
     /// The feed is to be connected.
@@ -31,9 +43,11 @@ impl Status {
     }
 
     /// The feed is closed, and is to be.
-    pub(super) fn let_go(&self) {
+    pub(super) fn let_go(&mut self) {
         tracing::info!("let the feed go; nothing of it is open");
+        self.is_answering = false;
         self.readiness.met(FEED);
+        self.readiness.met(SYMBOLS);
         self.metrics.connected.set(0);
     }
 
@@ -42,6 +56,7 @@ impl Status {
         let symbols = self.symbols;
         tracing::info!(symbols, "connected to the feed; subscribes to {symbols} symbols");
         self.readiness.met(FEED);
+        self.readiness.met(SYMBOLS);
         self.metrics.connected.set(1);
         self.connects += 1;
         if self.connects > 1 {
@@ -67,7 +82,93 @@ impl Status {
         };
         self.metrics.messages.with_label_values(&[kind]).inc();
         if let Message::Error(words) = message {
+            self.complained(words);
+        }
+    }
+
+    /// The recording went on.
+    pub(super) fn played(&mut self, event: &recording::Event) {
+        if !self.is_answering {
+            self.is_answering = true;
+            self.readiness.met(FEED);
+            self.metrics.connected.set(1);
+        }
+        match event {
+            recording::Event::Received(_) => {}
+            recording::Event::Damaged { line, .. } => {
+                self.metrics.messages.with_label_values(&["damaged"]).inc();
+                if let Some(others) = self.damaged.admit(Instant::now()) {
+                    tracing::warn!(
+                        line,
+                        others,
+                        "line {line} of the recording is damaged; it goes to bad_data"
+                    );
+                }
+            }
+            recording::Event::Finished { lines } => {
+                tracing::info!(lines, "the recording has ended after {lines} lines");
+            }
+            recording::Event::Broken { lines, cause } => {
+                tracing::error!(lines, "the recording breaks off after {lines} lines ({cause})");
+            }
+        }
+    }
+
+    /// A call of the REST interface is over.
+    pub(super) fn called(&mut self, event: &poll::Event) {
+        let symbol = &event.symbol;
+        let outcome = match &event.outcome {
+            Outcome::New(_) => "new",
+            Outcome::Unchanged => "unchanged",
+            Outcome::Unknown { first } => {
+                if *first {
+                    tracing::warn!(%symbol, "Finnhub does not know `{symbol}`: it answers zeros");
+                }
+                "unknown"
+            }
+            Outcome::Denied { first } => {
+                if *first {
+                    tracing::warn!(%symbol, "no quotes of `{symbol}`: {}", Refusal::Denied);
+                }
+                "denied"
+            }
+            Outcome::Unreadable { .. } => "unreadable",
+            Outcome::Paused { refusal, retry_in } => {
+                self.paused(refusal, *retry_in);
+                refusal.as_str()
+            }
+        };
+        self.metrics.calls.with_label_values(&[outcome]).inc();
+        if !matches!(event.outcome, Outcome::Paused { .. }) && !self.is_answering {
+            let symbols = self.symbols;
+            tracing::info!(symbols, "the REST interface answers; asks for {symbols} symbols in turn");
+            self.is_answering = true;
+            self.readiness.met(FEED);
+            self.metrics.connected.set(1);
+        }
+    }
+
+    fn paused(&mut self, refusal: &Refusal, retry_in: Duration) {
+        tracing::warn!(refusal = refusal.as_str(), "{refusal}; asks again in {}", in_words(retry_in));
+        self.is_answering = false;
+        self.readiness.awaits(FEED, format!("an answer ({refusal})"));
+        self.metrics.connected.set(0);
+    }
+
+    fn complained(&self, words: &str) {
+        // Finnhub's words for it; it says so once for each symbol beyond.
+        if !words.to_lowercase().contains("too many symbols") {
             tracing::error!("the feed complains: {words}");
+            return;
+        }
+        let what = format!(
+            "the plan allows fewer than the {} symbols of `[finnhub] symbols`, and the rest is missing (the feed \
+             says: {words})",
+            self.symbols
+        );
+        self.readiness.awaits(SYMBOLS, format!("fewer of them: {what}"));
+        if self.too_many.admit(Instant::now()).is_some() {
+            tracing::error!("{what}");
         }
     }
 }

@@ -76,12 +76,13 @@ impl House {
 
     /// Starts the feed, and its way into staging.
     pub fn start_feed(&mut self, args: &Args) -> Result<()> {
-        let ports = ports::take(3)?;
+        let ports = ports::take(4)?;
         let address = |at: usize| SocketAddr::from(([127, 0, 0, 1], ports[at]));
         let (feed, feed_http, ingest_http) = (address(0), address(1), address(2));
         let simulate = self.command(
             &["simulate", "--listen", &feed.to_string(), "--http", &feed_http.to_string()],
             &[
+                ("--rest", address(3).to_string()),
                 ("--symbols", args.symbols.to_string()),
                 ("--rate", args.rate.to_string()),
                 ("--bad", args.bad.to_string()),
