@@ -7,7 +7,10 @@ use std::{
     io::{self, IsTerminal},
 };
 
-use tracing_subscriber::{EnvFilter, filter::ParseError};
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter, Layer, filter::FilterFn, filter::ParseError, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 /// Variables that choose what is logged, the first that is set; in `EnvFilter`'s language, for example
 /// `info,tickgate=debug`.
@@ -24,20 +27,22 @@ pub struct BadFilter {
 
 /// Starts logging for this process; a second call changes nothing.
 pub fn start() -> Result<(), BadFilter> {
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter()?).with_writer(io::stderr);
-    // The only failure is that logging was started before, as in tests of several roles.
-    let _ = if io::stderr().is_terminal() {
-        subscriber.try_init()
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = if io::stderr().is_terminal() {
+        lines.boxed()
     } else {
-        subscriber.with_ansi(false).json().flatten_event(true).try_init()
+        lines.with_ansi(false).json().flatten_event(true).boxed()
     };
+    let subscriber = tracing_subscriber::registry();
+    // The only failure is that logging was started before, as in tests of several roles.
+    let _ = subscriber.with(asked_for()?).with(FilterFn::new(is_discreet)).with(lines).try_init();
     Ok(())
 }
 
-fn filter() -> Result<EnvFilter, BadFilter> {
-    // At `trace` the websocket's library writes the whole request, and the feed's token is in it.
-    let quiet = "tungstenite::handshake=info".parse().expect("a directive of this program is a legal one");
-    Ok(asked_for()?.add_directive(quiet))
+/// At `trace` the websocket's library writes the whole request, and the feed's token is in it: whatever is asked
+/// for, that is never logged.
+fn is_discreet(line: &Metadata<'_>) -> bool {
+    !line.target().starts_with("tungstenite::handshake") || *line.level() <= Level::INFO
 }
 
 fn asked_for() -> Result<EnvFilter, BadFilter> {
