@@ -21,6 +21,7 @@ mod faults;
 mod feed;
 mod fenced;
 mod gate;
+mod held_up;
 mod ingest;
 #[cfg(feature = "fault-points")]
 mod killed;
@@ -29,12 +30,16 @@ mod lease;
 mod membership;
 mod network;
 mod offsets;
+mod poll;
 mod proof;
 mod raw;
+mod recording;
 mod refusals;
 mod rig;
+mod role;
 #[path = "../scenario/mod.rs"]
 mod scenario;
+mod secrecy;
 mod silences;
 #[cfg(feature = "fault-points")]
 mod soak;
