@@ -28,6 +28,8 @@ fn start(settings: &Settings, trades: u64, in_flight: u32) -> (Runtime, Simulato
         .with("FINNHUB__URL", &format!("ws://{}", simulator.address()))
         .with("FINNHUB__SYMBOLS", &symbols.join(","))
         .with("INGEST__MAX_IN_FLIGHT", &in_flight.to_string())
+        // Alone: with a lease, the feed is let go while brokers are away.
+        .with("INGEST__LEASE", "none")
         .with("INGEST__HTTP", "127.0.0.1:0");
     let ingest = Role::start(&settings, &["ingest"]);
     let control = simulator.control();

@@ -18,6 +18,7 @@ fn settings() -> Settings {
         .with("FINNHUB__TOKEN", TOKEN)
         .with("FINNHUB__SYMBOLS", "SYM00001,SYM00002")
         .with("FINNHUB__ANSWER_TIMEOUT", "300ms")
+        .with("INGEST__LEASE", "none")
         .with("INGEST__HTTP", "127.0.0.1:0")
         .with("RECORD__HTTP", "127.0.0.1:0")
         // Everything that any library logs, handshakes included.

@@ -128,10 +128,11 @@ impl Poller {
     /// Asks, again and again, until whoever receives the events is gone or has closed the channel. `chance`
     /// draws the jitter.
     pub async fn run(&mut self, mut chance: impl Rng, events: Sender<Event>) {
-        let mut calls = JoinSet::new();
-        // Dropping the calls ends them: what they would have been told was not received.
-        while self.step(&mut chance, &events, &mut calls).await.is_some() {}
+        // Dropping the calls ends them: what they would have been told was not received. A run that was itself
+        // dropped has left some.
         self.schedule.give_up(Instant::now());
+        let mut calls = JoinSet::new();
+        while self.step(&mut chance, &events, &mut calls).await.is_some() {}
     }
 
     /// Starts one call, or waits for one or for its time; `None` when nobody receives any more.

@@ -55,7 +55,6 @@ pub(super) struct Source {
 #[derive(Debug)]
 pub(super) struct Permit(pub(super) Option<Held>);
 
-
 /// Which feed.
 enum Feed {
     Stream(Box<stream::Settings>),

@@ -39,7 +39,7 @@ impl Status {
 
     /// The feed is to be connected.
     pub(super) fn held(&self) {
-        self.readiness.awaits(FEED, "a connection");
+        self.readiness.awaits(FEED, "a connection or an answer");
     }
 
     /// The feed is closed, and is to be.
