@@ -1,6 +1,6 @@
 //! The client of Finnhub's REST quotes: asks for every symbol in turn, and hands on what is new.
 //!
-//! Promises: the plan's limits are kept over all symbols together ([`schedule`]); a server that asks for
+//! Promises: the plan's limits are kept over all symbols together (`schedule`); a server that asks for
 //! patience, or is in trouble, is left alone by all of them; a quote whose time has not advanced is not handed
 //! on again; what is wrong with a symbol is said once; an answer that came is handed on before anything more is
 //! asked for. Deliberately not in here: logs, metrics, Kafka.
