@@ -7,6 +7,7 @@
 //! - [`finnhub`]: the feed: its messages, its websocket, and a simulator that speaks its wire format.
 //! - [`audit`]: the pure proof that every input has exactly one output.
 //! - [`config`]: settings, one struct per concern.
+//! - [`table`]: where rows live (Cassandra).
 //! - [`telemetry`]: the table of metrics, logs, the health endpoints.
 //! - [`roles`]: one function per role of the binary; the only room that sees core and effects together.
 //!
@@ -19,4 +20,5 @@ pub mod finnhub;
 pub mod journal;
 pub mod model;
 pub mod roles;
+pub mod table;
 pub mod telemetry;

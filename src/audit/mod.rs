@@ -18,6 +18,8 @@
 //! running group the checkpoint moves on between the two looks. So the inputs are read up to the further of
 //! the two, and last-seen is computed over those below the checkpoint.
 //!
+//! A [`TableCheck`] does the same for the tables that the sink fills.
+//!
 //! What is not proved, but counted: that a silence which nobody reported was short (thresholds and calendars
 //! change), the suspect rules that depend on state, the bytes of what was unsendable, and everything whose
 //! counterpart retention has taken. Deliberately absent: Kafka, clocks, judging; the role brings them.
@@ -30,7 +32,9 @@ mod message;
 mod output;
 mod report;
 mod rows;
+mod table;
 
 pub use check::{Ends, PartitionCheck, Scope};
 pub use message::{Header, Message};
 pub use report::{Breach, BreachKind, Count, Findings, Report, Topic, TopicNames, Unjudged};
+pub use table::{Loadable, TableCheck};

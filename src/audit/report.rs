@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::model::{Offset, Partition};
 
-/// One of the four topics.
+/// One of the four topics, or of the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs)] // they are the topics' own names
 pub enum Topic {
@@ -15,9 +15,13 @@ pub enum Topic {
     StockData,
     BadData,
     Changelog,
+    /// The table `stock`; partition and input of a breach are its row's source.
+    StockTable,
+    /// The table `latest`.
+    LatestTable,
 }
 
-/// What the four topics are called here.
+/// What topics and tables are called here.
 #[derive(Debug, Clone)]
 #[allow(missing_docs)] // they are the topics' own names
 pub struct TopicNames {
@@ -25,6 +29,8 @@ pub struct TopicNames {
     pub stock_data: String,
     pub bad_data: String,
     pub changelog: String,
+    pub stock_table: String,
+    pub latest_table: String,
 }
 
 impl TopicNames {
@@ -35,6 +41,8 @@ impl TopicNames {
             Topic::StockData => &self.stock_data,
             Topic::BadData => &self.bad_data,
             Topic::Changelog => &self.changelog,
+            Topic::StockTable => &self.stock_table,
+            Topic::LatestTable => &self.latest_table,
         }
     }
 }
@@ -91,6 +99,16 @@ pub enum BreachKind {
     WrongCheckpoint,
     /// The committed offset lies beyond the end of staging.
     CutBeyondEnd,
+    /// A record that the sink has committed has neither a row nor a dead letter.
+    LostRow,
+    /// A record has more than one row.
+    DoubledRow,
+    /// A row stands for no record.
+    StrayRow,
+    /// A row, or its write time, is not its record's.
+    AlteredRow,
+    /// A symbol's row of `latest` is not its newest record's.
+    WrongLatest,
 }
 
 /// Why something could not be judged.
@@ -133,6 +151,14 @@ pub enum Unjudged {
     OtherSettings,
     /// Partitions whose committed offset never settled while the group ran.
     CommitNeverSettled,
+    /// Records that the sink has not committed, and latest quotes that may be theirs.
+    RowsBeyondCut,
+    /// Rows of records beyond those read.
+    RowsBeyondRead,
+    /// Rows whose record retention has taken.
+    RowsRetired,
+    /// Rows that are gone, and may have outlived `sink.ttl`.
+    RowsExpired,
 }
 
 /// What is counted besides.
@@ -167,6 +193,14 @@ pub enum Count {
     SymbolsCompared,
     /// Checkpoint rows that were compared with the committed offset.
     CheckpointsCompared,
+    /// Records of `stock_data` that the sink has committed.
+    Loaded,
+    /// Records of `stock_data` that are dead letters.
+    DeadLetters,
+    /// Rows of `stock`.
+    Rows,
+    /// Rows of `latest`.
+    LatestRows,
 }
 
 /// One breach: where, what was found, what was expected.
@@ -334,8 +368,11 @@ impl fmt::Display for Report {
         if all > shown as u64 {
             writeln!(out, "{shown} of {all} breaches shown; --show N shows more")?;
         }
-        let verdict =
-            if self.findings.is_whole() { "whole: every input has exactly one output" } else { "NOT WHOLE" };
+        let verdict = match (self.findings.is_whole(), self.findings.counts.contains_key(&Count::Loaded)) {
+            (true, false) => "whole: every input has exactly one output",
+            (true, true) => "whole: every input has exactly one output, and every loaded record its row",
+            (false, _) => "NOT WHOLE",
+        };
         write!(out, "{verdict}")
     }
 }

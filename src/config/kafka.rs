@@ -1,6 +1,6 @@
 //! `[kafka]`
 
-use super::reader::Section;
+use super::{legal, reader::Section};
 
 /// librdkafka properties that tickgate sets itself: exactly-once hangs on them, so they can't be passed.
 const OURS: [&str; 14] = [
@@ -43,12 +43,7 @@ impl KafkaConfig {
 
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let brokers = section.list("brokers", &["127.0.0.1:9092"]);
-        let is_address = |broker: &String| {
-            broker
-                .rsplit_once(':')
-                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
-        };
-        if brokers.is_empty() || !brokers.iter().all(is_address) {
+        if brokers.is_empty() || !brokers.iter().all(|broker| legal::is_address(broker)) {
             let found = format!("`{}`", brokers.join(","));
             section.reject_together("brokers", found, "addresses such as `127.0.0.1:9092`, comma-separated");
         }

@@ -19,3 +19,18 @@ pub(super) fn is_id_part(name: &str) -> bool {
     (1..=100).contains(&name.len())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
 }
+
+/// What [`is_keyspace`] accepts, in words.
+pub(super) const KEYSPACE: &str = "a keyspace: a letter, then up to 47 of a-z, 0-9 and `_`";
+
+/// Whether Cassandra takes `name` for a keyspace without quotes.
+pub(super) fn is_keyspace(name: &str) -> bool {
+    name.len() <= 48
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+}
+
+/// Whether `text` is a host and a port.
+pub(super) fn is_address(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}

@@ -19,6 +19,7 @@ mod reader;
 mod record;
 mod secret;
 mod simulate;
+mod sink;
 mod source;
 mod symbols;
 mod topics;
@@ -37,6 +38,7 @@ pub use self::{
     record::RecordConfig,
     secret::Secret,
     simulate::SimulateConfig,
+    sink::{CassandraConfig, Consistency, Replication, SinkConfig, TableKind, TlsConfig},
     source::Source,
     symbols::expand_symbols,
     topics::{OUTPUT_ROOM_BYTES, TopicsConfig},
@@ -64,6 +66,8 @@ pub struct Config {
     pub record: RecordConfig,
     /// `[simulate]`: the stand-in for the feed.
     pub simulate: SimulateConfig,
+    /// `[sink]`: the way from `stock_data` into the table.
+    pub sink: SinkConfig,
     settings: Vec<Setting>,
 }
 
@@ -76,16 +80,21 @@ impl Config {
         let environment = environment.into_iter().collect::<Vec<_>>();
         let variables = environment.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
         let mut reader = Reader::new(collect(path, environment)?);
+        let journal = JournalConfig::read(&mut reader.section("journal"));
+        let kafka = KafkaConfig::read(&mut reader.section("kafka"));
+        let topics = TopicsConfig::read(&mut reader.section("topics"));
+        let process = ProcessConfig::read(&mut reader.section("process"));
         let mut config = Self {
-            journal: JournalConfig::read(&mut reader.section("journal")),
-            kafka: KafkaConfig::read(&mut reader.section("kafka")),
-            topics: TopicsConfig::read(&mut reader.section("topics")),
-            process: ProcessConfig::read(&mut reader.section("process")),
             freshness: FreshnessConfig::read(&mut reader.section("freshness")),
             finnhub: FinnhubConfig::read(&mut reader.section("finnhub")),
             ingest: IngestConfig::read(&mut reader.section("ingest")),
             record: RecordConfig::read(&mut reader.section("record")),
             simulate: SimulateConfig::read(&mut reader.section("simulate")),
+            sink: SinkConfig::read(&mut reader.section("sink"), &topics, &process.group),
+            journal,
+            kafka,
+            topics,
+            process,
             settings: Vec::new(),
         };
         config.settings = reader.finish(&variables)?;

@@ -97,6 +97,22 @@ fn secrets_are_never_shown() {
 }
 
 #[test]
+fn the_sink_logs_in_and_proves_who_is_there_where_asked_to() {
+    let sink = load("", &[]).unwrap().sink;
+    assert_eq!(
+        (sink.dead_letter.as_str(), sink.cassandra.user.as_ref(), sink.cassandra.tls.as_ref()),
+        ("stock_data_dead", None, None)
+    );
+    let toml = "[sink]\nuser = \"me\"\ntls = true\ntls_name = \"node\"\nreplication = \"east:3,west:2\"\n";
+    let sink = load(toml, &[("TICKGATE_SINK__PASSWORD", "hunter2")]).unwrap().sink;
+    assert_eq!(sink.cassandra.password.as_ref().unwrap().reveal(), "hunter2");
+    assert_eq!(sink.cassandra.tls.as_ref().unwrap().name.as_deref(), Some("node"));
+    let copies = [("east".to_owned(), 3), ("west".to_owned(), 2)];
+    assert_eq!(sink.cassandra.replication, Replication::ByDatacenter(copies.to_vec()));
+    assert!(!format!("{sink:?}").contains("hunter2"));
+}
+
+#[test]
 fn a_secret_may_come_from_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("token");
@@ -132,6 +148,17 @@ fn illegal_values_say_what_was_found_and_expected() {
         ("journal.kind = \"paper\"", "`kafka`"),
         ("finnhub.url = \"http://x\"", "ws://"),
         ("simulate.rate = nan", "found `nan`"),
+        ("sink.group = \"tickgate\"", "process.group"),
+        ("sink.dead_letter = \"bad_data\"", "another's name"),
+        ("sink.keyspace = \"Quotes\"", "a keyspace"),
+        ("sink.contact_points = \"host\"", "127.0.0.1:9042"),
+        ("sink.consistency = \"ANY\"", "LOCAL_QUORUM"),
+        ("sink.replication = \"0\"", "dc1:3"),
+        ("sink.replication = \"dc1:x\"", "dc1:3"),
+        ("sink.replication = \"dc1:3\"\nsink.replication_strategy = \"SimpleStrategy\"", "`1` to `100`"),
+        ("sink.user = \"me\"", "together"),
+        ("sink.tls_name = \"node\"", "`true`"),
+        ("sink.tls = true\nsink.tls_key = \"key.pem\"", "together"),
         ("[kafka", "not TOML (/"),
     ];
     for (toml, expected) in cases {

@@ -37,6 +37,11 @@ impl TopicsConfig {
         self.max_message_bytes + OUTPUT_ROOM_BYTES
     }
 
+    /// The largest message of the sink's dead letters, in bytes: a record of `stock_data` and why it is there.
+    pub fn max_dead_letter_bytes(&self) -> u32 {
+        self.max_output_bytes() + OUTPUT_ROOM_BYTES
+    }
+
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let retentions = Duration::from_mins(1)..=Duration::from_hours(24) * 3650;
         let topics = Self {

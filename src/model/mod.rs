@@ -9,6 +9,7 @@ pub mod number;
 pub mod partitioner;
 pub mod quote;
 pub mod rejection;
+pub mod row;
 pub mod rule;
 pub mod time;
 
@@ -19,6 +20,7 @@ pub use headers::{Kind, Source};
 pub use partitioner::partition_of;
 pub use quote::Quote;
 pub use rejection::{Broken, Rejection};
+pub use row::Row;
 pub use rule::{Rule, Severity};
 pub use tickgate_state::rows::{CheckpointRow, Price, Reported, SymbolRow};
 pub use time::{EventTime, WallTime};

@@ -11,6 +11,7 @@ pub mod process;
 pub mod record;
 mod shutdown;
 pub mod simulate;
+pub mod sink;
 pub mod state;
 pub mod topics;
 
@@ -39,6 +40,8 @@ pub enum Role {
     Record(record::Args),
     /// Stands in for the feed, with faults on demand
     Simulate(Box<simulate::Args>),
+    /// Loads good records into Cassandra, or makes the tables there
+    Sink(sink::Args),
     /// Creates, changes or describes the topics
     Topics(topics::Args),
 }
@@ -55,6 +58,7 @@ impl Role {
             Self::Ingest(args) => ingest::run(&args, config),
             Self::Record(args) => record::run(&args, config),
             Self::Simulate(args) => simulate::run(*args, config),
+            Self::Sink(args) => sink::run(&args, config),
             Self::Topics(args) => topics::run(&args, config),
         }
     }

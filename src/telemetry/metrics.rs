@@ -131,6 +131,33 @@ pub struct SimulateMetrics {
     pub connections: IntGauge,
 }
 
+/// What `sink` counts.
+#[derive(Debug, Clone)]
+pub struct SinkMetrics {
+    /// Rows of `stock` that Cassandra has acknowledged.
+    pub rows: IntCounter,
+    /// Rows of `latest` that Cassandra has acknowledged.
+    pub latest: IntCounter,
+    /// Writes that are tried again, by reason.
+    pub retries: IntCounterVec,
+    /// Records that became dead letters, by reason.
+    pub refused: IntCounterVec,
+    /// Writes that Cassandra has not answered yet.
+    pub in_flight: IntGauge,
+    /// Bytes of the records that are read and not done.
+    pub bytes: IntGauge,
+    /// Whether fetching pauses because Cassandra is slow: 1 or 0.
+    pub held: IntGauge,
+    /// Seconds from a write's last attempt to its answer.
+    pub write_duration: Histogram,
+    /// When offsets of `stock_data` were last committed, in seconds since 1970.
+    pub last_commit_timestamp: Gauge,
+    /// Partitions of `stock_data` that this instance loads.
+    pub partitions_assigned: IntGauge,
+    /// Records of `stock_data` that are not yet committed by the sink's group, over all partitions loaded here.
+    pub lag: IntGauge,
+}
+
 impl Metrics {
     /// A table with what every process shows: its version, and the system's view of it.
     pub fn new() -> Self {
@@ -294,6 +321,50 @@ impl Metrics {
         }
     }
 
+    /// Adds the part of `sink`; at most once.
+    pub fn sink(&self) -> SinkMetrics {
+        SinkMetrics {
+            rows: self
+                .counter("tickgate_sink_rows_total", "Rows of `stock` that Cassandra has acknowledged."),
+            latest: self
+                .counter("tickgate_sink_latest_total", "Rows of `latest` that Cassandra has acknowledged."),
+            retries: self.counters(
+                "tickgate_sink_retries_total",
+                "Writes that are tried again, by reason.",
+                &["reason"],
+            ),
+            refused: self.counters(
+                "tickgate_sink_refused_total",
+                "Records that became dead letters, by reason.",
+                &["reason"],
+            ),
+            in_flight: self
+                .gauge("tickgate_sink_in_flight_writes", "Writes that Cassandra has not answered yet."),
+            bytes: self
+                .gauge("tickgate_sink_in_flight_bytes", "Bytes of the records that are read and not done."),
+            held: self.gauge(
+                "tickgate_sink_held",
+                "Whether fetching pauses because Cassandra is slow: 1 or 0.",
+            ),
+            write_duration: self.seconds(
+                "tickgate_sink_write_seconds",
+                "Seconds from a write's last attempt to its answer.",
+            ),
+            last_commit_timestamp: self.moment(
+                "tickgate_sink_last_commit_timestamp_seconds",
+                "When offsets of `stock_data` were last committed, in seconds since 1970.",
+            ),
+            partitions_assigned: self.gauge(
+                "tickgate_sink_partitions_assigned",
+                "Partitions of `stock_data` that this instance loads.",
+            ),
+            lag: self.gauge(
+                "tickgate_sink_lag_records",
+                "Records of `stock_data` that are not yet committed by the sink's group, over all partitions loaded here.",
+            ),
+        }
+    }
+
     /// Everything in Prometheus' text format.
     pub fn render(&self) -> String {
         let mut text = Vec::new();
@@ -392,64 +463,4 @@ fn plain<T>(made: prometheus::Result<T>) -> T {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn help_texts_are_the_fields_doc_comments() {
-        let source = include_str!("metrics.rs");
-        let table = source.split("mod tests").next().unwrap();
-        let docs = table
-            .lines()
-            .filter_map(|line| line.strip_prefix("    /// "))
-            .map(str::to_owned)
-            .collect::<BTreeSet<_>>();
-        let metrics = Metrics::new();
-        let (_gate, _ingest) = (metrics.gate(), metrics.ingest());
-        let (_record, _simulate) = (metrics.record(), metrics.simulate());
-        let literals = table.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
-        let mut checked = 0;
-        for pair in literals.windows(2).filter(|pair| pair[0].starts_with("tickgate_")) {
-            if pair[0] != "tickgate_build_info" {
-                assert!(docs.contains(&pair[1]), "`{}`: no field says `{}`", pair[0], pair[1]);
-                checked += 1;
-            }
-        }
-        assert_eq!(checked, 39);
-    }
-
-    #[test]
-    fn what_is_counted_is_shown() {
-        let metrics = Metrics::new();
-        let gate = metrics.gate();
-        gate.records.with_label_values(&["accepted"]).inc_by(3);
-        gate.round_duration.observe(0.2);
-        let text = metrics.render();
-        for expected in [
-            "tickgate_records_total{result=\"accepted\"} 3",
-            "tickgate_round_duration_seconds_bucket{le=\"0.25\"} 1",
-            "tickgate_build_info{version=",
-            "process_resident_memory_bytes",
-        ] {
-            assert!(text.contains(expected), "{expected}: {text}");
-        }
-        assert!(!text.contains("tickgate_ingest"), "{text}");
-    }
-
-    #[test]
-    fn lag_is_the_sum_of_what_is_owned() {
-        let metrics = Metrics::new();
-        let lag = metrics.gate().lag;
-        for (partition, records) in [(0, 5), (1, 7), (1000, 100), (0, 6)] {
-            lag.set(partition, records);
-        }
-        lag.forget(1);
-        lag.forget(2);
-        let text = metrics.render();
-        assert!(text.contains("tickgate_lag_records 106"), "{text}");
-        assert!(text.contains("tickgate_partition_lag_records{partition=\"0\"} 6"), "{text}");
-        assert!(!text.contains("partition=\"1\"") && !text.contains("partition=\"1000\""), "{text}");
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
 mod damage;
+mod table;
 mod world;
 
 use damage::DAMAGES;
@@ -265,6 +266,8 @@ fn the_report_says_where_in_both_forms() {
         stock_data: "good".to_owned(),
         bad_data: "bad".to_owned(),
         changelog: "log".to_owned(),
+        stock_table: "k.stock".to_owned(),
+        latest_table: "k.latest".to_owned(),
     };
     assert_eq!(topics.name(Topic::Changelog), "log");
     let report = Report { group: "gate".to_owned(), topics, findings };

@@ -61,6 +61,7 @@ impl Stage {
             Topic::StockData => self.settings.topic("stock_data"),
             Topic::BadData => self.settings.topic("bad_data"),
             Topic::Changelog => format!("{}-last_seen-changelog", self.group()),
+            Topic::StockTable | Topic::LatestTable => unreachable!("no topic, and not damaged here"),
         }
     }
 

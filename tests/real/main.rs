@@ -41,6 +41,7 @@ mod role;
 mod scenario;
 mod secrecy;
 mod silences;
+mod sink;
 #[cfg(feature = "fault-points")]
 mod soak;
 mod startup;

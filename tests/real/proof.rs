@@ -15,7 +15,16 @@ pub struct Proof {
 impl Proof {
     /// Audits; panics with its report when anything is a breach or could not be judged.
     pub fn of(settings: &Settings) -> Self {
-        let run = settings.run(&["audit", "--json"]).ended(0);
+        Self::by(settings, &["audit", "--json"])
+    }
+
+    /// The same of the tables too.
+    pub fn of_rows(settings: &Settings) -> Self {
+        Self::by(settings, &["audit", "--json", "--rows"])
+    }
+
+    fn by(settings: &Settings, command: &[&str]) -> Self {
+        let run = settings.run(command).ended(0);
         let report: Value = serde_json::from_str(&run.out).unwrap();
         assert_eq!(report["whole"], true, "{}", run.out);
         assert_eq!(report["unjudged"], serde_json::json!({}), "{}", run.out);

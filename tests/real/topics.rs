@@ -52,9 +52,9 @@ fn applying_twice_makes_the_topics_and_then_changes_nothing() {
     let settings = Settings::of("topics-twice").with("TOPICS__PARTITIONS", "3");
     assert!(describe(&settings, 1).iter().all(|topic| topic["partitions"].as_array().unwrap().is_empty()));
     let first = settings.run(&APPLY).ended(0);
-    assert_eq!(lines(&first.out, ": created (3 partitions, 3 replicas)"), 4, "{}", first.out);
+    assert_eq!(lines(&first.out, ": created (3 partitions, 3 replicas)"), 5, "{}", first.out);
     let second = settings.run(&APPLY).ended(0);
-    assert_eq!(lines(&second.out, ": unchanged"), 4, "{}", second.out);
+    assert_eq!(lines(&second.out, ": unchanged"), 5, "{}", second.out);
 
     let topics = describe(&settings, 0);
     assert_eq!(topics[0]["settings"]["message.timestamp.type"], "LogAppendTime");
@@ -69,7 +69,7 @@ fn applying_twice_makes_the_topics_and_then_changes_nothing() {
         }
     }
     let table = settings.run(&["topics", "describe", "--partitions"]).ended(0);
-    assert_eq!(table.out.matches(": leader ").count(), 12, "{}", table.out);
+    assert_eq!(table.out.matches(": leader ").count(), 15, "{}", table.out);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_changed_setting_is_changed_and_those_of_others_stay() {
         "{}",
         second.out
     );
-    assert_eq!(lines(&second.out, ": unchanged"), 3, "{}", second.out);
+    assert_eq!(lines(&second.out, ": unchanged"), 4, "{}", second.out);
 
     let topics = describe(&settings.clone().with("TOPICS__STAGING_RETENTION", "1h"), 0);
     assert_eq!(topics[0]["settings"]["segment.ms"], "7654321");
@@ -103,7 +103,7 @@ fn partitions_grow_until_the_group_has_committed_and_never_shrink() {
     let with_partitions = |count| settings.clone().with("TOPICS__PARTITIONS", count);
     with_partitions("2").run(&APPLY).ended(0);
     let grown = with_partitions("4").run(&APPLY).ended(0);
-    assert_eq!(lines(&grown.out, ": partitions 2 -> 4"), 4, "{}", grown.out);
+    assert_eq!(lines(&grown.out, ": partitions 2 -> 4"), 5, "{}", grown.out);
     let fewer = with_partitions("3").run(&APPLY).ended(2);
     assert!(fewer.err.contains("can't be taken away"), "{}", fewer.err);
 

@@ -1,4 +1,4 @@
-//! A worker's membership in the consumer group.
+//! A membership in a consumer group: a worker's in the gate's, or the sink's.
 //!
 //! The rebalance callback only records what the group said; [`Membership::next_event`] hands it to the loop,
 //! which answers with [`Membership::assign`] or [`Membership::unassign`] once the round is finished. Until
@@ -8,7 +8,8 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -23,7 +24,7 @@ use rdkafka::{Offset as RdOffset, TopicPartitionList};
 use super::{REQUEST_TIMEOUT, client};
 use crate::model::{Claim, Offset, Partition};
 
-/// librdkafka properties that only bear on speed and memory.
+/// What the gate reads staging with.
 pub const TUNING: [(&str, &str); 3] = [
     ("fetch.wait.max.ms", "100"),
     ("queued.min.messages", "100000"),
@@ -32,6 +33,9 @@ pub const TUNING: [(&str, &str); 3] = [
 
 /// One wait for what makes a membership fatal.
 const REPLACED_STEP: Duration = Duration::from_millis(20);
+
+/// One wait for the answer to a commit.
+const COMMIT_STEP: Duration = Duration::from_millis(10);
 
 /// What the group said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +48,10 @@ pub enum GroupEvent {
     Lost(Vec<Partition>),
 }
 
-/// A member of the group that reads staging.
+/// A member of the group that reads a topic.
 pub struct Membership {
-    consumer: BaseConsumer<GroupContext>,
+    /// Shared with a thread while that commits.
+    consumer: Arc<BaseConsumer<GroupContext>>,
     topic: String,
 }
 
@@ -60,6 +65,8 @@ struct GroupContext {
     awaited: Mutex<Option<Answer>>,
     count: AtomicU64,
     closing: AtomicBool,
+    /// What became of the last plain commit.
+    committed: Mutex<Option<Result<(), KafkaError>>>,
 }
 
 /// What librdkafka takes as the answer to an event.
@@ -140,15 +147,15 @@ impl Membership {
             .set("auto.offset.reset", "error")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false");
-        for (name, value) in TUNING {
-            config.set(name, value);
+        for (name, value) in settings.tuning {
+            config.set(*name, *value);
         }
         if let Some(instance_id) = settings.instance_id {
             config.set("group.instance.id", instance_id);
         }
         let consumer: BaseConsumer<GroupContext> = config.create_with_context(GroupContext::default())?;
         consumer.subscribe(&[settings.topic])?;
-        Ok(Self { consumer, topic: settings.topic.to_owned() })
+        Ok(Self { consumer: Arc::new(consumer), topic: settings.topic.to_owned() })
     }
 
     /// Joins again under the same member id. The group answers a member that doesn't lead it at once, and shares
@@ -198,6 +205,51 @@ impl Membership {
             wait = Duration::ZERO;
         }
         Ok(())
+    }
+
+    /// The next record, if one is there and the group has said nothing. An error is of the fetch; of them
+    /// [`KafkaError::PartitionEOF`] only says that a partition was read to its end, where that was asked for.
+    pub fn next(&self) -> Option<Result<BorrowedMessage<'_>, KafkaError>> {
+        if self.has_event() { None } else { self.consumer.poll(Duration::ZERO) }
+    }
+
+    /// Stops fetching, or goes on, for all partitions: what was fetched and not read is fetched again then.
+    pub fn hold(&self, holds: bool) -> Result<(), KafkaError> {
+        let assigned = self.consumer.assignment()?;
+        if holds { self.consumer.pause(&assigned) } else { self.consumer.resume(&assigned) }
+    }
+
+    /// Begins to commit these offsets outside a transaction, under the current generation; what becomes of it
+    /// is [`Self::take_commit`]'s to say. One at a time.
+    pub fn commit(&self, offsets: &[(Partition, Offset)]) -> Result<(), KafkaError> {
+        self.take_commit();
+        let (consumer, list) = (Arc::clone(&self.consumer), self.list(offsets)?);
+        // librdkafka tells nobody how a commit ended that nobody waited for.
+        let wait = move || {
+            let result = consumer.commit(&list, CommitMode::Sync);
+            consumer.context().committed.lock().unwrap_or_else(PoisonError::into_inner).replace(result);
+        };
+        let spawned = thread::Builder::new().name("commit".to_owned()).spawn(wait);
+        spawned.map(drop).map_err(|_| KafkaError::ConsumerCommit(RDKafkaErrorCode::CriticalSystemResource))
+    }
+
+    /// What became of the last [`Self::commit`], once it is known.
+    pub fn take_commit(&self) -> Option<Result<(), KafkaError>> {
+        self.consumer.context().committed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Waits up to `wait` for the answer to a commit. For a member that reads no more; records are dropped.
+    pub fn wait_commit(&self, wait: Duration) -> Option<Result<(), KafkaError>> {
+        let deadline = Instant::now() + wait;
+        loop {
+            if let Some(result) = self.take_commit() {
+                return Some(result);
+            }
+            if Instant::now() >= deadline {
+                return None;
+            }
+            drop(self.consumer.poll(COMMIT_STEP));
+        }
     }
 
     /// Starts reading these partitions, and no others, here: the answer to an assignment.
@@ -287,6 +339,8 @@ pub struct Joining<'a> {
     pub instance_id: Option<&'a str>,
     /// How long a silent member keeps its partitions.
     pub session_timeout: Duration,
+    /// librdkafka properties that only bear on speed and memory.
+    pub tuning: &'a [(&'a str, &'a str)],
 }
 
 /// Whether an error of a plain commit says that the membership has moved on.

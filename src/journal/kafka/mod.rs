@@ -7,6 +7,7 @@ use crate::model::Offset;
 pub mod appender;
 pub mod changelog;
 pub mod client;
+pub mod dead_letters;
 pub mod headers;
 pub mod lease;
 pub mod membership;

@@ -124,6 +124,13 @@ impl Owners {
         times(&self.committed, topic, of, RdOffset::End)
     }
 
+    /// How many partitions the topic has.
+    pub fn partitions(&self, topic: &str) -> Result<Partition, KafkaError> {
+        let metadata = self.committed.fetch_metadata(Some(topic), REQUEST_TIMEOUT)?;
+        let found = metadata.topics().first().map_or(0, |found| found.partitions().len());
+        Ok(Partition::try_from(found).unwrap_or(Partition::MAX))
+    }
+
     /// How many members the group has.
     pub fn members(&self, group: &str) -> Result<usize, KafkaError> {
         let groups = self.committed.fetch_group_list(Some(group), REQUEST_TIMEOUT)?;

@@ -1,4 +1,5 @@
-//! `tickgate audit`: proves from the topics that every input has exactly one output.
+//! `tickgate audit`: proves from the topics that every input has exactly one output; with `--rows` also that
+//! every record that was loaded has its one row (`table.rs`).
 //!
 //! Partitions are taken some at a time, so that memory follows `INPUTS_AT_ONCE_MAX` and not the topic. For
 //! each lot, in this order, each step after the one it depends on:
@@ -16,6 +17,7 @@
 //! What makes a finding a breach is `crate::audit`'s knowledge.
 
 mod kafka;
+mod table;
 
 use std::{
     io::{self, Write},
@@ -46,6 +48,9 @@ pub struct Args {
     /// How many breaches to show
     #[arg(long, value_name = "N", default_value_t = 20)]
     pub show: usize,
+    /// Also proves that every record of `stock_data` that the sink has committed has its one row in Cassandra
+    #[arg(long)]
+    pub rows: bool,
     /// Prints the report as one JSON object
     #[arg(long)]
     pub json: bool,
@@ -67,6 +72,8 @@ pub fn audit(args: &Args, config: &Config) -> Result<Report, Failure> {
         stock_data: config.topics.stock_data.clone(),
         bad_data: config.topics.bad_data.clone(),
         changelog: config.changelog(),
+        stock_table: format!("{}.stock", config.sink.cassandra.keyspace),
+        latest_table: format!("{}.latest", config.sink.cassandra.keyspace),
     };
     let partitions =
         kafka.partitions(&[&topics.staging, &topics.stock_data, &topics.bad_data, &topics.changelog])?;
@@ -77,7 +84,7 @@ pub fn audit(args: &Args, config: &Config) -> Result<Report, Failure> {
         topics,
         shown_max: args.show,
     };
-    let findings = audit.all(partitions)?;
+    let mut findings = audit.all(partitions)?;
     let nothing_committed = findings.counted(Count::Partitions) == 0;
     if nothing_committed && findings.unjudged(Unjudged::InputsWithoutCut) > 0 {
         return Err(Failure::settings(anyhow::anyhow!(
@@ -85,6 +92,9 @@ pub fn audit(args: &Args, config: &Config) -> Result<Report, Failure> {
             config.process.group,
             audit.topics.staging
         )));
+    }
+    if args.rows {
+        findings.merge(table::check(args, config, partitions)?);
     }
     Ok(Report { group: config.process.group.clone(), topics: audit.topics, findings })
 }

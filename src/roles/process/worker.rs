@@ -20,7 +20,7 @@ use crate::core::effect::Notice;
 use crate::core::input::Failure;
 use crate::core::{Effect, Generation, Input, Processor, Record, Stop};
 use crate::journal::kafka::client;
-use crate::journal::kafka::membership::{GroupEvent, Joining, Membership, Metadata};
+use crate::journal::kafka::membership::{self, GroupEvent, Joining, Membership, Metadata};
 use crate::journal::kafka::owners::Owners;
 use crate::journal::kafka::producer::{RoundProducer, Trouble};
 use crate::model::{Offset, Partition};
@@ -151,6 +151,7 @@ impl Worker {
             topic: &config.topics.staging,
             instance_id: instance_id.as_deref(),
             session_timeout: config.process.session_timeout,
+            tuning: &membership::TUNING,
         };
         self.shared.readiness.awaits(&self.name(), "partitions from the group");
         let membership = Membership::join(base(), &joining).map_err(words)?;

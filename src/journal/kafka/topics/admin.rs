@@ -19,7 +19,7 @@ use rdkafka::{
 
 use super::{
     TopicsError,
-    layout::Wanted,
+    layout::{TOPICS, Wanted},
     plan::{Found, FoundPartition, FoundSetting, Step},
 };
 use crate::{
@@ -47,12 +47,15 @@ impl<'a> Admin<'a> {
     }
 
     /// What each topic is; `None` where there is none.
-    pub(super) async fn find(&self, wanted: &[Wanted; 4]) -> Result<[Option<Found>; 4], TopicsError> {
+    pub(super) async fn find(
+        &self,
+        wanted: &[Wanted; TOPICS],
+    ) -> Result<[Option<Found>; TOPICS], TopicsError> {
         let mut partitions = self.partitions(wanted)?;
         let existing = wanted.iter().filter(|wanted| partitions.contains_key(&wanted.name));
         let specifiers = existing.map(|wanted| ResourceSpecifier::Topic(&wanted.name)).collect::<Vec<_>>();
         if specifiers.is_empty() {
-            return Ok([const { None }; 4]);
+            return Ok([const { None }; TOPICS]);
         }
         let doing = || "read the topics' settings".to_owned();
         let answers = self.client.describe_configs(&specifiers, &self.options()).await;
@@ -107,7 +110,11 @@ impl<'a> Admin<'a> {
     }
 
     /// Makes the missing topics; `false` when one of them was there already.
-    pub(super) async fn create(&self, wanted: &[Wanted; 4], steps: &[Step]) -> Result<bool, TopicsError> {
+    pub(super) async fn create(
+        &self,
+        wanted: &[Wanted; TOPICS],
+        steps: &[Step],
+    ) -> Result<bool, TopicsError> {
         let created = wanted.iter().zip(steps).filter(|(_, step)| step.creates).map(|(wanted, _)| wanted);
         let topics = created.map(|wanted| {
             let topic =
@@ -141,8 +148,8 @@ impl<'a> Admin<'a> {
     /// sent along as they were.
     pub(super) async fn alter(
         &self,
-        wanted: &[Wanted; 4],
-        found: &[Option<Found>; 4],
+        wanted: &[Wanted; TOPICS],
+        found: &[Option<Found>; TOPICS],
         steps: &[Step],
     ) -> Result<(), TopicsError> {
         let mut altered = Vec::new();
@@ -169,7 +176,7 @@ impl<'a> Admin<'a> {
     /// Waits until what was made or enlarged can be used.
     pub(super) async fn wait_for_leaders(
         &self,
-        wanted: &[Wanted; 4],
+        wanted: &[Wanted; TOPICS],
         steps: &[Step],
     ) -> Result<(), TopicsError> {
         for (wanted_one, step) in wanted.iter().zip(steps) {
@@ -193,7 +200,10 @@ impl<'a> Admin<'a> {
 
     /// The partitions of the wanted topics that exist. All topics are asked for: asking for one by name
     /// would create it where brokers do that.
-    fn partitions(&self, wanted: &[Wanted; 4]) -> Result<HashMap<String, Vec<FoundPartition>>, TopicsError> {
+    fn partitions(
+        &self,
+        wanted: &[Wanted; TOPICS],
+    ) -> Result<HashMap<String, Vec<FoundPartition>>, TopicsError> {
         let metadata = self.client.inner().fetch_metadata(None, self.remaining());
         let metadata = metadata
             .map_err(|cause| TopicsError::Request { doing: "ask for the topics".to_owned(), cause })?;

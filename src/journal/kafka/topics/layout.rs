@@ -12,7 +12,7 @@ const UNLIMITED: &str = "9223372036854775807";
 pub struct Wanted {
     /// Its name.
     pub name: String,
-    /// How many partitions; the same for all four.
+    /// How many partitions; the same for all.
     pub partitions: i32,
     /// How many copies of each.
     pub replication: i32,
@@ -20,8 +20,11 @@ pub struct Wanted {
     pub settings: BTreeMap<&'static str, String>,
 }
 
-/// The four topics: staging, `stock_data`, `bad_data`, changelog.
-pub fn layout(config: &Config) -> [Wanted; 4] {
+/// How many topics there are.
+pub const TOPICS: usize = 5;
+
+/// The topics: staging, `stock_data`, `bad_data`, changelog, dead letters.
+pub fn layout(config: &Config) -> [Wanted; TOPICS] {
     let topics = &config.topics;
     let wanted = |name: &str, own: &[(&'static str, String)]| {
         // Two copies of each write, where there are enough to lose one and go on. Said in any case: a
@@ -41,6 +44,7 @@ pub fn layout(config: &Config) -> [Wanted; 4] {
         wanted(&topics.stock_data, &output(topics.stock_data_retention, topics.max_output_bytes())),
         wanted(&topics.bad_data, &output(topics.bad_data_retention, topics.max_output_bytes())),
         wanted(&config.changelog(), &changelog(topics.max_output_bytes())),
+        wanted(&config.sink.dead_letter, &output(topics.bad_data_retention, topics.max_dead_letter_bytes())),
     ]
 }
 
@@ -95,7 +99,8 @@ mod tests {
         };
         let topics = load("3");
         let names = topics.each_ref().map(|topic| topic.name.as_str());
-        assert_eq!(names, ["staging", "stock_data", "bad_data", "tickgate-last_seen-changelog"]);
+        assert_eq!(names[..4], ["staging", "stock_data", "bad_data", "tickgate-last_seen-changelog"]);
+        assert_eq!(names[4], "stock_data_dead");
         let bytes = |topic: &Wanted| topic.settings["max.message.bytes"].parse::<u32>().unwrap();
         assert_eq!(bytes(&topics[1]), bytes(&topics[0]) + 65_536);
         assert_eq!(topics[2].settings["retention.ms"], "2592000000");

@@ -1,4 +1,5 @@
-//! Creates, changes and describes the four topics: staging, `stock_data`, `bad_data` and the changelog.
+//! Creates, changes and describes the topics: staging, `stock_data`, `bad_data`, the changelog, and the sink's
+//! dead letters.
 //!
 //! The promise: applying twice changes nothing the second time, settings of a topic that aren't ours stay as
 //! they are, and nothing is done that would lose records or move a symbol to another partition while the
@@ -19,7 +20,7 @@ use self::{
 };
 pub use self::{
     describe::{Described, DescribedPartition},
-    layout::{Wanted, layout},
+    layout::{TOPICS, Wanted, layout},
     plan::{Refusal, SettingChange, Step},
 };
 use super::client::{ClientError, is_unreachable};
@@ -73,7 +74,7 @@ impl TopicsError {
 }
 
 /// Makes the topics what the settings say, and says what was done, in the order staging, `stock_data`,
-/// `bad_data`, changelog. It returns when every partition has a leader.
+/// `bad_data`, changelog, dead letters. It returns when every partition has a leader.
 pub async fn apply(config: &Config, timeout: Duration) -> Result<Vec<Step>, TopicsError> {
     let admin = Admin::connect(&config.kafka, timeout)?;
     let wanted = layout(config);
@@ -101,9 +102,9 @@ pub async fn describe(config: &Config, timeout: Duration) -> Result<Vec<Describe
 
 async fn look(
     admin: &Admin<'_>,
-    wanted: &[Wanted; 4],
+    wanted: &[Wanted; TOPICS],
     group: &str,
-) -> Result<([Option<Found>; 4], Vec<Step>), TopicsError> {
+) -> Result<([Option<Found>; TOPICS], Vec<Step>), TopicsError> {
     let found = admin.find(wanted).await?;
     let grows = found.iter().flatten().any(|found| found.count() < wanted[0].partitions);
     let has_committed = match &found[0] {

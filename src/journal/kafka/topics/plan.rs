@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::layout::Wanted;
+use super::layout::{TOPICS, Wanted};
 
 /// One topic as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,8 +107,8 @@ impl Step {
 
 /// The steps, one for each topic, or everything that speaks against them.
 pub(super) fn plan(
-    wanted: &[Wanted; 4],
-    found: &[Option<Found>; 4],
+    wanted: &[Wanted; TOPICS],
+    found: &[Option<Found>; TOPICS],
     group: &str,
     has_committed: bool,
 ) -> Result<Vec<Step>, Vec<Refusal>> {
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
     use crate::{config::Config, journal::kafka::topics::layout::layout};
 
-    fn wanted() -> [Wanted; 4] {
+    fn wanted() -> [Wanted; TOPICS] {
         layout(&Config::load(None, [("TICKGATE_TOPICS__PARTITIONS".to_owned(), "6".to_owned())]).unwrap())
     }
 
@@ -207,7 +207,7 @@ mod tests {
     }
 
     /// The plan when the existing topics have these partition counts.
-    fn plan_of(counts: [Option<usize>; 4], has_committed: bool) -> Result<Vec<Step>, Vec<Refusal>> {
+    fn plan_of(counts: [Option<usize>; TOPICS], has_committed: bool) -> Result<Vec<Step>, Vec<Refusal>> {
         let wanted = wanted();
         let mut found = wanted.each_ref().map(|wanted| Some(as_wanted(wanted)));
         for (found, count) in found.iter_mut().zip(counts) {
@@ -224,28 +224,31 @@ mod tests {
 
     #[test]
     fn what_is_as_wanted_stays_and_what_is_missing_is_made() {
-        let steps = plan_of([Some(6), None, Some(6), Some(6)], true).unwrap();
-        assert_eq!(steps.iter().map(|step| step.creates).collect::<Vec<_>>(), [false, true, false, false]);
+        let steps = plan_of([Some(6), None, Some(6), Some(6), Some(6)], true).unwrap();
+        assert_eq!(
+            steps.iter().map(|step| step.creates).collect::<Vec<_>>(),
+            [false, true, false, false, false]
+        );
         assert!(steps[0].is_unchanged() && !steps[1].is_unchanged());
     }
 
     #[test]
     fn partitions_grow_only_before_the_group_has_committed() {
-        let steps = plan_of([Some(3); 4], false).unwrap();
+        let steps = plan_of([Some(3); TOPICS], false).unwrap();
         assert!(steps.iter().all(|step| step.partitions == Some((3, 6))));
-        let refusals = plan_of([Some(3); 4], true).unwrap_err();
+        let refusals = plan_of([Some(3); TOPICS], true).unwrap_err();
         assert!(matches!(refusals[0], Refusal::Committed { found: 3, wanted: 6, .. }), "{refusals:?}");
     }
 
     #[test]
     fn partitions_never_become_fewer() {
-        let refusals = plan_of([Some(12), None, None, None], false).unwrap_err();
+        let refusals = plan_of([Some(12), None, None, None, None], false).unwrap_err();
         assert!(matches!(refusals[..], [Refusal::Fewer { found: 12, wanted: 6, .. }]), "{refusals:?}");
     }
 
     #[test]
     fn counts_that_differ_are_refused() {
-        let refusals = plan_of([Some(6), Some(3), None, Some(6)], false).unwrap_err();
+        let refusals = plan_of([Some(6), Some(3), None, Some(6), None], false).unwrap_err();
         let expected = "`staging` 6, `stock_data` 3, `tickgate-last_seen-changelog` 6";
         assert_eq!(refusals, [Refusal::Uneven { counts: expected.to_owned() }]);
     }

@@ -1,0 +1,153 @@
+//! What is asked of Kafka beside reading: where to start, where partitions end, what the group has committed.
+//!
+//! A thread of its own asks, as the questions block and the loop must not. Unanswered ones are asked again.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use rdkafka::error::KafkaError;
+
+use crate::journal::kafka::owners::Owners;
+use crate::model::{Offset, Partition};
+
+/// How often ends are asked for.
+const ENDS_EVERY: Duration = Duration::from_secs(1);
+/// Pause after a question without an answer.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Where a partition's reading may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) partition: Partition,
+    /// What the group has committed.
+    pub(super) committed: Option<Offset>,
+    /// The first offset that is still there.
+    pub(super) start: Offset,
+    /// Everything below is committed or aborted.
+    pub(super) last_stable: Offset,
+    /// Everything below is replicated.
+    pub(super) high_watermark: Offset,
+}
+
+/// What was found out.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// Of the partitions asked about.
+    Standings(Vec<Standing>),
+    /// The last stable offsets of the partitions asked about last.
+    Ends(BTreeMap<Partition, Offset>),
+    /// The group has committed all that was there at the start.
+    CaughtUp,
+}
+
+/// The thread's end of the loop's.
+pub(super) struct Offsets {
+    asks: Sender<Vec<Partition>>,
+    answers: Receiver<Answer>,
+}
+
+impl Offsets {
+    /// Starts the thread; it ends with this. With `all`, how many partitions there are, it also says when the
+    /// group has caught up with what is there now.
+    pub(super) fn watch(owners: Owners, topic: String, all: Option<Partition>) -> std::io::Result<Self> {
+        let (asks, questions) = channel();
+        let (replies, answers) = channel();
+        let asker = Asker { owners, topic, replies, targets: None, all };
+        thread::Builder::new().name("offsets".to_owned()).spawn(move || asker.run(&questions))?;
+        Ok(Self { asks, answers })
+    }
+
+    /// Asks about these partitions, and no others any more.
+    pub(super) fn ask(&self, partitions: Vec<Partition>) {
+        // The thread ends after this only.
+        let _ = self.asks.send(partitions);
+    }
+
+    /// The next answer, if there is one.
+    pub(super) fn next(&self) -> Option<Answer> {
+        self.answers.try_recv().ok()
+    }
+}
+
+struct Asker {
+    owners: Owners,
+    topic: String,
+    replies: Sender<Answer>,
+    all: Option<Partition>,
+    /// Where the partitions ended at the start, once that is known.
+    targets: Option<BTreeMap<Partition, Offset>>,
+}
+
+impl Asker {
+    fn run(mut self, questions: &Receiver<Vec<Partition>>) {
+        let mut of: Vec<Partition> = Vec::new();
+        let mut is_new = false;
+        loop {
+            let wait = if is_new { PAUSE } else { ENDS_EVERY };
+            match questions.recv_timeout(wait) {
+                Ok(partitions) => (of, is_new) = (partitions, true),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            let answers = [
+                if is_new {
+                    self.standings(&of).map(|found| Some(Answer::Standings(found)))
+                } else {
+                    Ok(None)
+                },
+                if is_new || of.is_empty() {
+                    Ok(None)
+                } else {
+                    self.owners.last_stable(&self.topic, &of).map(|ends| Some(Answer::Ends(ends)))
+                },
+                self.caught_up().map(|is_so| is_so.then_some(Answer::CaughtUp)),
+            ];
+            for answer in answers {
+                match answer {
+                    Ok(Some(answer)) => {
+                        is_new &= !matches!(answer, Answer::Standings(_));
+                        if self.replies.send(answer).is_err() {
+                            return;
+                        }
+                    }
+                    Ok(None) => {}
+                    Err(error) => tracing::debug!(%error, "a question about offsets is asked again"),
+                }
+            }
+        }
+    }
+
+    fn standings(&self, of: &[Partition]) -> Result<Vec<Standing>, KafkaError> {
+        if of.is_empty() {
+            return Ok(Vec::new());
+        }
+        let committed = self.owners.stable_offsets(&self.topic, of)?;
+        let ends = self.owners.ends(&self.topic, of)?;
+        let standing = |(partition, committed): (Partition, Option<Offset>)| {
+            let ends = ends.get(&partition)?;
+            Some(Standing {
+                partition,
+                committed,
+                start: ends.start,
+                last_stable: ends.last_stable,
+                high_watermark: ends.high_watermark,
+            })
+        };
+        Ok(committed.into_iter().filter_map(standing).collect())
+    }
+
+    fn caught_up(&mut self) -> Result<bool, KafkaError> {
+        let Some(all) = self.all else { return Ok(false) };
+        let all: Vec<Partition> = (0..all).collect();
+        let targets = match &mut self.targets {
+            Some(targets) => targets,
+            targets => targets.insert(self.owners.last_stable(&self.topic, &all)?),
+        };
+        let committed = self.owners.stable_offsets(&self.topic, &all)?;
+        Ok(committed.iter().all(|(partition, offset)| {
+            targets.get(partition).is_some_and(|target| *target == 0 || offset.unwrap_or(0) >= *target)
+        }))
+    }
+}

@@ -1,0 +1,3 @@
+//! Where rows live: tables of Apache Cassandra.
+
+pub mod cassandra;
