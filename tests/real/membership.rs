@@ -79,8 +79,13 @@ fn members_whose_session_has_ended_unheard_can_leave() {
     let members: Vec<Membership> = (0..MEMBERS)
         .map(|member| {
             let group = format!("unheard-{member}");
-            let joining =
-                Joining { group: &group, topic: &topic, instance_id: None, session_timeout: SESSION };
+            let joining = Joining {
+                group: &group,
+                topic: &topic,
+                instance_id: None,
+                session_timeout: SESSION,
+                tuning: &[],
+            };
             let mut config = ClientConfig::new();
             config.set("bootstrap.servers", brokers.join(","));
             Membership::join(config, &joining).unwrap()
