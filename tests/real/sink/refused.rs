@@ -28,7 +28,7 @@ fn what_can_be_no_row_becomes_a_dead_letter_and_blocks_nothing() {
         ("unwritable", Straight::quote(&long, 6, now, 0)),
         ("unwritable", Straight::quote(&long, 7, now, 900_000)),
     ];
-    let records = bad.iter().enumerate().flat_map(|(at, (_, bad))| [good(100 + at as i64), bad.clone()]);
+    let records = bad.iter().zip(100..).flat_map(|((_, bad), number)| [good(number), bad.clone()]);
     append(&settings, records.chain([Straight::quote(&almost, 200, now, 0), good(201)]));
     Loader::catch_up(&settings);
 

@@ -27,7 +27,7 @@ fn only_the_right_node_and_the_right_user_will_do() {
     let node = Cassandra::builder().tls().login().start().expect("a Cassandra node starts");
     let other = tempfile::tempdir().unwrap();
     let authority = node.authority().unwrap();
-    let ca = authority.certificate_file().to_owned();
+    let ca = authority.certificate_file();
     let password = other.path().join("password");
     fs::write(&password, format!("{}\n", Cassandra::PASSWORD)).unwrap();
     let plain = settings_on(&node, "sink-secured");
