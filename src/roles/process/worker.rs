@@ -129,10 +129,8 @@ impl Worker {
         };
         let owners = Owners::new(base(), &config.process.group).map_err(words)?;
         self.shared.readiness.awaits(&self.name(), "a transactional id from the brokers");
-        let patience = {
-            let shared = Arc::clone(&shared);
-            Box::new(move || shared.may_wait())
-        };
+        let waiting = Arc::clone(&shared);
+        let patience = Box::new(move || waiting.may_wait());
         let max_bytes = usize::try_from(config.topics.max_output_bytes()).unwrap_or(usize::MAX);
         let producer = match RoundProducer::start(
             base(),
