@@ -11,7 +11,7 @@ pub type Header<'a> = (&'a str, Option<&'a [u8]>);
 /// How many bytes of a value a breach shows.
 const SHOWN_BYTES_MAX: usize = 96;
 
-/// A message of any of the four topics, borrowed from whoever fetched it.
+/// A message of any of the four topics that are audited, borrowed from whoever fetched it.
 #[derive(Debug, Clone)]
 pub struct Message<'a> {
     /// Its offset in its own topic.

@@ -14,6 +14,7 @@ pub mod simulate;
 pub mod sink;
 pub mod state;
 pub mod topics;
+mod waiting;
 
 pub use exit::{Exit, Failure};
 pub use shutdown::Shutdown;

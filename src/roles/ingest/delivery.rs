@@ -6,10 +6,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::super::waiting;
 use super::{Failure, SHOW_EVERY, Shutdown};
 use crate::config::{Config, TopicsConfig};
 use crate::finnhub::{Message, NotATrade, Trade};
-use crate::journal::kafka::appender::{self, Addition, Appender, Fatal, TopicError};
+use crate::journal::kafka::appender::{Addition, Appender, Fatal};
 use crate::journal::kafka::client::ClientError;
 use crate::model::headers;
 use crate::telemetry::health::Readiness;
@@ -17,49 +18,18 @@ use crate::telemetry::metrics::IngestMetrics;
 
 /// Kafka's part of readiness.
 const KAFKA: &str = "kafka";
-/// How often the brokers are asked for a topic that is not there.
-const TOPIC_PAUSE: Duration = Duration::from_secs(1);
-
 /// Waits until brokers answer and have the topics; `false` when told to stop first.
 pub(super) fn wait_for_topics(
     config: &Config,
     readiness: &Readiness,
     shutdown: &Shutdown,
 ) -> Result<bool, Failure> {
-    for topic in [&config.topics.staging, &config.topics.bad_data] {
-        if !wait_for_topic(config, topic, readiness, shutdown)? {
-            return Ok(false);
-        }
+    let topics = [&*config.topics.staging, &config.topics.bad_data];
+    let are_there = waiting::wait_for_topics(config, topics, KAFKA, readiness, shutdown)?;
+    if are_there {
+        readiness.met(KAFKA);
     }
-    Ok(true)
-}
-
-fn wait_for_topic(
-    config: &Config,
-    topic: &str,
-    readiness: &Readiness,
-    shutdown: &Shutdown,
-) -> Result<bool, Failure> {
-    let mut said = String::new();
-    loop {
-        match appender::check_topic(config, topic) {
-            Ok(()) => {
-                readiness.met(KAFKA);
-                return Ok(true);
-            }
-            Err(TopicError::Client(error)) => return Err(Failure::settings(error)),
-            Err(error) => {
-                readiness.awaits(KAFKA, format!("topic `{topic}`: {error}"));
-                if said != error.to_string() {
-                    said = error.to_string();
-                    tracing::warn!("waits for topic `{topic}`: {said}");
-                }
-            }
-        }
-        if shutdown.wait(TOPIC_PAUSE) {
-            return Ok(false);
-        }
-    }
+    Ok(are_there)
 }
 
 /// The way into `staging` and `bad_data`.

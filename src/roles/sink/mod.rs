@@ -24,9 +24,9 @@ pub(super) use self::reading::row_of;
 pub(super) use self::schema::failure as unusable;
 use self::status::{CASSANDRA, KAFKA};
 use self::writing::{Pulse, Writer};
+use super::waiting::wait_for_topics;
 use super::{Exit, Failure, Shutdown};
 use crate::config::Config;
-use crate::journal::kafka::appender::{TopicError, check_topic};
 use crate::journal::kafka::client;
 use crate::journal::kafka::dead_letters::DeadLetters;
 use crate::journal::kafka::membership::{Joining, Membership};
@@ -86,10 +86,9 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
     let Some(table) = Handle::current().block_on(connect(config, &readiness, &shutdown))? else {
         return Ok(Exit::Whole);
     };
-    for topic in [&config.topics.stock_data, &config.sink.dead_letter] {
-        if !wait_for_topic(config, topic, &readiness, &shutdown)? {
-            return Ok(Exit::Whole);
-        }
+    let topics = [&*config.topics.stock_data, &config.sink.dead_letter];
+    if !wait_for_topics(config, topics, KAFKA, &readiness, &shutdown)? {
+        return Ok(Exit::Whole);
     }
     let dead_letters = DeadLetters::new(config).map_err(Failure::settings)?;
     let writer = Writer { table, dead_letters, metrics: shown, pulse: Pulse::new() };
@@ -129,32 +128,6 @@ async fn connect(
         tokio::select! {
             () = tokio::time::sleep(PAUSE) => {}
             () = shutdown.requested() => return Ok(None),
-        }
-    }
-}
-
-/// Waits until brokers answer and have `topic`; `false` when told to stop first.
-fn wait_for_topic(
-    config: &Config,
-    topic: &str,
-    readiness: &Readiness,
-    shutdown: &Shutdown,
-) -> Result<bool, Failure> {
-    let mut said = String::new();
-    loop {
-        match check_topic(config, topic) {
-            Ok(()) => return Ok(true),
-            Err(TopicError::Client(error)) => return Err(Failure::settings(error)),
-            Err(error) => {
-                readiness.awaits(KAFKA, format!("topic `{topic}`: {error}"));
-                if said != error.to_string() {
-                    said = error.to_string();
-                    tracing::warn!("waits for topic `{topic}`: {said}");
-                }
-            }
-        }
-        if shutdown.wait(PAUSE) {
-            return Ok(false);
         }
     }
 }
