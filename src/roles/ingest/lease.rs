@@ -37,6 +37,7 @@ pub(super) struct Lease {
     terms: tasks::Receiver<Held>,
     /// Closed when the group is left.
     left: mpsc::Receiver<()>,
+    readiness: Readiness,
 }
 
 impl Lease {
@@ -64,7 +65,7 @@ impl Lease {
             runtime: Handle::current(),
             terms: sender,
             metrics,
-            readiness,
+            readiness: readiness.clone(),
             stood_by: false,
             errors: Rarely::every(REMINDER_EVERY),
         };
@@ -74,7 +75,7 @@ impl Lease {
             watch.serve(candidate, &takes_all.0);
         };
         thread::Builder::new().name("lease".to_owned()).spawn(serve).map_err(Failure::breach)?;
-        Ok(Some(Self { terms, left }))
+        Ok(Some(Self { terms, left, readiness }))
     }
 
     /// Waits for the lease. It is to be dropped once nothing is done under it any more.
@@ -83,6 +84,11 @@ impl Lease {
             Some(held) => held,
             None => pending().await,
         }
+    }
+
+    /// The feed is held now: from here on its own part of readiness tells how it is.
+    pub(super) fn taken_up(&self) {
+        self.readiness.met(LEASE);
     }
 
     /// Waits until the group is left, for `within` at most. The feed must have been let go.
@@ -147,7 +153,6 @@ impl Watch {
                 self.stood_by = false;
                 tracing::info!("took the lease on the feed");
                 self.metrics.lease_held.set(1);
-                self.readiness.met(LEASE);
                 // It can't be full: the term before this one is over. If it is closed, the role ends.
                 let _ = self.terms.try_send(held);
             }

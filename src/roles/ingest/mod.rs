@@ -156,6 +156,10 @@ impl Ingest {
 
     fn hold(&mut self, permit: Permit) {
         self.status.held();
+        if let Some(lease) = &self.lease {
+            // Not before: between the two, nothing would seem to be waited for.
+            lease.taken_up();
+        }
         self.source.hold(permit);
     }
 
