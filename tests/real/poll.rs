@@ -92,6 +92,8 @@ fn every_quote_arrives_once_and_the_limits_are_kept() {
 
 #[test]
 fn limits_errors_stalls_and_nonsense_are_sat_out_by_all_symbols() {
+    // Long enough to be seen on a slow machine; a date has whole seconds.
+    const PAUSE_S: u64 = 8;
     let limits = CallLimits { per_minute: 1_200, per_second: 20 };
     let site = site("poll-faults", 5, limits, Duration::from_hours(24));
     let control = site.simulator.control();
@@ -99,17 +101,21 @@ fn limits_errors_stalls_and_nonsense_are_sat_out_by_all_symbols() {
     ingest.wait_ready();
     for as_date in [false, true] {
         let before = control.counts().rest.faulty;
-        befall(&control, RestFault::Limited { retry_after: Some(2), as_date }, 1);
+        befall(&control, RestFault::Limited { retry_after: Some(PAUSE_S), as_date }, 1);
         wait_faulty(&control, before + 1);
         let asked = Instant::now();
         ingest.wait_unready("limit of calls");
-        // Calls under way had started before; a date has whole seconds.
+        // Calls under way had started before.
         thread::sleep(Duration::from_millis(200));
         let calls = control.counts().rest.calls;
-        thread::sleep(Duration::from_millis(900).saturating_sub(asked.elapsed()));
+        thread::sleep(Duration::from_secs(1));
         assert_eq!(control.counts().rest.calls, calls, "asked within the pause");
         ingest.wait_ready();
-        assert!(asked.elapsed() >= Duration::from_secs(if as_date { 1 } else { 2 }), "{:?}", asked.elapsed());
+        assert!(
+            asked.elapsed() >= Duration::from_secs(PAUSE_S - u64::from(as_date)),
+            "{:?}",
+            asked.elapsed()
+        );
     }
     befall(&control, RestFault::Status { code: 500 }, 2);
     befall(&control, RestFault::Malformed, 2);

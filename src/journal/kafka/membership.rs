@@ -21,6 +21,7 @@ use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset as RdOffset, TopicPartitionList};
 
+use super::empty_handed::EmptyHanded;
 use super::{REQUEST_TIMEOUT, client};
 use crate::model::{Claim, Offset, Partition};
 
@@ -63,6 +64,7 @@ struct GroupContext {
     events: Mutex<VecDeque<GroupEvent>>,
     /// What the event that was handed over last waits for.
     awaited: Mutex<Option<Answer>>,
+    empty_handed: Mutex<EmptyHanded>,
     count: AtomicU64,
     closing: AtomicBool,
     /// What became of the last plain commit.
@@ -79,6 +81,10 @@ enum Answer {
 impl GroupContext {
     fn events(&self) -> MutexGuard<'_, VecDeque<GroupEvent>> {
         self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn empty_handed(&self) -> MutexGuard<'_, EmptyHanded> {
+        self.empty_handed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn awaited(&self) -> MutexGuard<'_, Option<Answer>> {
@@ -158,10 +164,9 @@ impl Membership {
         Ok(Self { consumer: Arc::new(consumer), topic: settings.topic.to_owned() })
     }
 
-    /// Joins again under the same member id. The group answers a member that doesn't lead it at once, and shares
-    /// the partitions out anew for one that does.
-    pub fn rejoin(&self) -> Result<(), KafkaError> {
-        self.consumer.subscribe(&[&self.topic])
+    /// Whether the group has assigned nothing so far, and is asked again.
+    pub fn is_empty_handed(&self) -> bool {
+        self.consumer.context().empty_handed().is_doubtful()
     }
 
     /// How many times the group has said something: taken before a poll, it tells under which membership the
@@ -175,8 +180,26 @@ impl Membership {
         self.consumer.group_metadata().map(Metadata)
     }
 
-    /// What the group said next. It waits for its answer from here on.
+    /// What the group said next. It waits for its answer from here on. To be called again and again: here a member
+    /// without partitions asks the group anew.
     pub fn next_event(&self) -> Option<GroupEvent> {
+        let event = self.take_event();
+        let now = Instant::now();
+        let mut empty_handed = self.consumer.context().empty_handed();
+        match &event {
+            Some(GroupEvent::Assigned(partitions)) => empty_handed.assigned(partitions.len(), now),
+            None if empty_handed.take_due(now) => {
+                tracing::info!("the group had no partitions of `{}` to give; joining again", self.topic);
+                if let Err(error) = self.consumer.subscribe(&[&self.topic]) {
+                    tracing::warn!(%error, "could not join the group again");
+                }
+            }
+            _ => {}
+        }
+        event
+    }
+
+    fn take_event(&self) -> Option<GroupEvent> {
         let context = self.consumer.context();
         let event = context.events().pop_front()?;
         *context.awaited() = Some(event.answer());
@@ -322,7 +345,7 @@ impl Drop for Membership {
         context.closing.store(true, Ordering::SeqCst);
         // An event that was handed over or queued but not answered would keep the close waiting for ever. What is
         // on its way to the callback is answered there.
-        while self.next_event().is_some() {}
+        while self.take_event().is_some() {}
         if let Err(error) = self.unassign() {
             tracing::debug!(%error, "could not give partitions up before leaving the group");
         }

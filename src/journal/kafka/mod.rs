@@ -8,6 +8,7 @@ pub mod appender;
 pub mod changelog;
 pub mod client;
 pub mod dead_letters;
+mod empty_handed;
 pub mod headers;
 pub mod lease;
 pub mod membership;

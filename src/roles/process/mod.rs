@@ -1,7 +1,6 @@
 //! `tickgate process`: the gate. Opens the store, waits for Kafka, runs the workers, stops in order.
 
 mod counting;
-mod empty_handed;
 #[cfg(feature = "fault-points")]
 mod fault_point;
 mod naming;

@@ -110,7 +110,7 @@ impl Life<'_> {
 
     fn resume(&mut self, offsets: &[(Partition, Offset)]) -> Result<Input<'static>, Failure> {
         self.membership.assign(offsets).map_err(rebuild)?;
-        if self.empty_handed.is_doubtful() {
+        if self.membership.is_empty_handed() {
             self.shared.readiness.awaits(&name(self.index), "partitions from the group");
         } else {
             self.shared.readiness.met(&name(self.index));

@@ -14,7 +14,6 @@ use rdkafka::message::{BorrowedMessage, Message};
 use tickgate_state::PartitionWriter;
 
 use super::counting::Tally;
-use super::empty_handed::EmptyHanded;
 use super::{Shared, naming};
 use crate::core::effect::Notice;
 use crate::core::input::Failure;
@@ -63,7 +62,6 @@ pub(super) struct Life<'a> {
     pub(super) tally: Tally,
     /// The membership that records are read under since the last assignment, and the one before.
     metadata: Vec<(Generation, Metadata)>,
-    pub(super) empty_handed: EmptyHanded,
     lag_asked: Instant,
     /// Commits that failed since one succeeded.
     failures: u32,
@@ -168,7 +166,6 @@ impl Worker {
             sent: Vec::new(),
             tally: Tally::default(),
             metadata: Vec::new(),
-            empty_handed: EmptyHanded::new(instance_id.is_some()),
             lag_asked: Instant::now(),
             failures: 0,
             told_to_stop: false,
@@ -201,8 +198,6 @@ impl Life<'_> {
                 core.handle(Input::Tick { generation: self.generation() }, self.shared.now());
             } else if let Some(event) = self.membership.next_event() {
                 self.group_said(event, &mut core);
-            } else if self.empty_handed.take_due(Instant::now()) {
-                self.join_again();
             } else if self.shared.shutdown.is_requested() && !self.told_to_stop {
                 self.told_to_stop = true;
                 core.handle(Input::Shutdown { generation: self.generation() }, self.shared.now());
@@ -258,7 +253,6 @@ impl Life<'_> {
         self.shared.metrics.rebalances.inc();
         let input = match event {
             GroupEvent::Assigned(partitions) => {
-                self.empty_handed.assigned(partitions.len(), Instant::now());
                 let generation = Generation(self.membership.generation());
                 if let Some(metadata) = self.membership.metadata() {
                     self.metadata.push((generation, metadata));
@@ -272,13 +266,6 @@ impl Life<'_> {
             GroupEvent::Lost(partitions) => Input::Lost { partitions },
         };
         core.handle(input, self.shared.now());
-    }
-
-    fn join_again(&self) {
-        tracing::info!(worker = self.index, "the group had nothing for this static member; joining again");
-        if let Err(error) = self.membership.rejoin() {
-            tracing::warn!(worker = self.index, %error, "could not join the group again");
-        }
     }
 
     /// Reads records and hands them to the core. The membership they belong to is taken before.

@@ -222,7 +222,9 @@ impl<'a> Loading<'a> {
             return Err(Failure::breach(error));
         }
         tracing::info!(partitions = starts.len(), "reads {} partitions of `{topic}`", starts.len());
-        self.status.has_partitions();
+        if !self.membership.is_empty_handed() {
+            self.status.has_partitions();
+        }
         Ok(())
     }
 
