@@ -38,6 +38,8 @@ pub struct Event {
     pub symbol: Arc<str>,
     /// What came of it.
     pub outcome: Outcome,
+    /// The call began before the last pause was decided on: it says nothing of how things are since.
+    pub is_old: bool,
 }
 
 /// What came of one call.
@@ -154,8 +156,8 @@ impl Poller {
         let wait = match self.schedule.turn(Instant::now()) {
             Turn::Ask(symbol) => {
                 let (rest, name) = (self.rest.clone(), self.symbols[symbol].name.clone());
+                let began = Instant::now();
                 calls.spawn(async move {
-                    let began = Instant::now();
                     let answer = rest.quote(&name).await;
                     Call { symbol, began, answer, room }
                 });
@@ -198,7 +200,8 @@ impl Poller {
                 Outcome::Paused { refusal, retry_in }
             }
         };
-        room.send(Event { symbol: self.symbols[symbol].name.clone(), outcome });
+        let is_old = self.paused_at.is_some_and(|paused| began < paused);
+        room.send(Event { symbol: self.symbols[symbol].name.clone(), outcome, is_old });
     }
 
     /// Decides on a pause for all symbols; returns how long it is.

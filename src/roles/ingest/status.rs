@@ -139,7 +139,8 @@ impl Status {
             }
         };
         self.metrics.calls.with_label_values(&[outcome]).inc();
-        if !matches!(event.outcome, Outcome::Paused { .. }) && !self.is_answering {
+        let is_answer = !matches!(event.outcome, Outcome::Paused { .. }) && !event.is_old;
+        if is_answer && !self.is_answering {
             let symbols = self.symbols;
             tracing::info!(symbols, "the REST interface answers; asks for {symbols} symbols in turn");
             self.is_answering = true;
