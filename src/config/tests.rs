@@ -1,5 +1,7 @@
 use std::{fs, path::Path, time::Duration};
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn load(toml: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
@@ -191,4 +193,52 @@ fn the_fingerprint_is_the_same_for_ever_and_follows_what_counts() {
 fn a_broken_file_does_not_give_secrets_away() {
     let text = message("[finnhub]\ntoken = hunter2\n", &[]);
     assert!(text.contains("tickgate.toml:2") && !text.contains("hunter2"), "{text}");
+}
+
+/// Every setting as `tickgate config show` writes it.
+fn shown(config: &Config) -> String {
+    config.settings().iter().map(|setting| format!("{} = {}\n", setting.key, setting.value)).collect()
+}
+
+proptest! {
+    #[test]
+    fn settings_that_are_shown_can_be_read_back(
+        group in "[a-zA-Z0-9_-]{1,100}",
+        folder in any::<String>().prop_filter("a folder has a name", |folder| !folder.is_empty()),
+        topic in "[a-zA-Z0-9_-][a-zA-Z0-9._-]{0,200}",
+        counts in (1..=64_u32, 1..=10_000_i32, 0..=100_000_000_u32),
+        times_ms in (1..=30_000_u64, 2_000..=14_400_000_u64, 60_000..=315_360_000_000_u64),
+        port in any::<u16>(),
+        symbols in proptest::collection::vec("[ -~]{1,12}", 1..4),
+        property in any::<String>(),
+    ) {
+        let list = toml::Value::Array(symbols.iter().cloned().map(toml::Value::String).collect());
+        let mut given = format!("finnhub.symbols = {list}\n");
+        for (key, text) in [
+            ("process.group", group),
+            ("process.state_dir", folder),
+            ("process.http", format!("[::1]:{port}")),
+            ("topics.bad_data", format!("other_{topic}")),
+            ("process.commit_interval", format!("{}ms", times_ms.0)),
+            ("freshness.error_after", format!("{}ms", times_ms.1)),
+            ("topics.staging_retention", format!("{}ms", times_ms.2)),
+            ("kafka.properties.client.rack", property),
+        ] {
+            given += &format!("{key} = {}\n", toml::Value::String(text));
+        }
+        let (workers, partitions, hot) = counts;
+        given += &format!("process.workers = {workers}\ntopics.partitions = {partitions}\n");
+        given += &format!("process.hot_symbols = {hot}\n");
+        let config = load(&given, &[]).unwrap();
+        prop_assert_eq!(config.process.commit_interval, Duration::from_millis(times_ms.0));
+        prop_assert_eq!(&config.finnhub.symbols, &symbols);
+        let again = load(&shown(&config), &[]).unwrap();
+        prop_assert_eq!(&again.process, &config.process);
+        prop_assert_eq!(&again.topics, &config.topics);
+        prop_assert_eq!(&again.freshness, &config.freshness);
+        prop_assert_eq!(&again.kafka, &config.kafka);
+        prop_assert_eq!(&again.finnhub, &config.finnhub);
+        prop_assert_eq!(&again.sink, &config.sink);
+        prop_assert_eq!(again.fingerprint(), config.fingerprint());
+    }
 }
