@@ -16,7 +16,7 @@ use anyhow::Context;
 use clap::Parser;
 use measure::{Figures, Measured};
 use tickgate_stack::Stack;
-use topics::Layout;
+use topics::{Layout, Symbols};
 
 /// Arguments after `cargo bench --bench pipeline --`.
 #[derive(Debug, Clone, clap::Parser)]
@@ -73,7 +73,11 @@ fn bench(args: &Args) -> anyhow::Result<()> {
     let stack = Stack::builder().heap(&args.broker_heap).full_jit().start()?;
     let brokers = stack.bootstrap();
     let broker_pid = stack.broker(1).pid().context("the broker is gone")?;
-    let layout = Layout { records: args.records, partitions: args.partitions, symbols: args.symbols };
+    let layout = Layout {
+        records: args.records,
+        partitions: args.partitions,
+        symbols: Symbols::ByChance(args.symbols),
+    };
     eprintln!("filling staging with {} records in {} partitions", args.records, args.partitions);
     let ends = topics::prepare(&brokers, &layout)?;
     let mut runs: Vec<(String, Figures)> = Vec::new();

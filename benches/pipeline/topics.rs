@@ -18,13 +18,26 @@ pub(crate) const COPY: &str = "copy";
 
 /// Of 1,000 records this many are bad.
 const BAD_PER_1000: u64 = 30;
+/// Times a number below 2^32, modulo what it does not divide, it meets each rest once.
+const SPREADING_PRIME: u64 = 2_654_435_761;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What staging holds.
 pub(crate) struct Layout {
     pub(crate) records: u64,
     pub(crate) partitions: i32,
-    pub(crate) symbols: u64,
+    pub(crate) symbols: Symbols,
+}
+
+/// Which symbols the records are of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Symbols {
+    /// So many, by chance; some records are bad.
+    #[allow(dead_code)] // not every bench has both
+    ByChance(u64),
+    /// So many, each as often as every other; all records are good.
+    #[allow(dead_code)]
+    EachOnce(u64),
 }
 
 /// Creates the topics and fills staging; answers staging's end offsets, by partition.
@@ -79,7 +92,8 @@ fn create(
     Ok(())
 }
 
-fn fill(brokers: &str, layout: &Layout) -> anyhow::Result<()> {
+/// Sends the records.
+pub(crate) fn fill(brokers: &str, layout: &Layout) -> anyhow::Result<()> {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("compression.type", "lz4")
@@ -107,17 +121,21 @@ fn fill(brokers: &str, layout: &Layout) -> anyhow::Result<()> {
 }
 
 /// The record's key and value; the same number always gives the same quote.
-fn record(number: u64, symbols: u64, time: EventTime) -> (String, String) {
+fn record(number: u64, symbols: Symbols, time: EventTime) -> (String, String) {
     // Fibonacci hashing: spreads the symbols without repeating their order.
     let chance = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
-    let symbol = format!("SYM{:05}", chance % symbols);
+    let (symbol, bad_per_1000) = match symbols {
+        Symbols::ByChance(symbols) => (chance % symbols, BAD_PER_1000),
+        Symbols::EachOnce(symbols) => (number.wrapping_mul(SPREADING_PRIME) % symbols, 0),
+    };
+    let symbol = format!("SYM{symbol:05}");
     let (cents, volume) = (10_000 + chance % 40_000, 1 + chance % 900);
     let price = format!("{}.{:02}", cents / 100, cents % 100);
     let text = |price: &str, time: &str| {
         format!(r#"{{"symbol":"{symbol}","last_price":{price},"volume":{volume},"timestamp":"{time}"}}"#)
     };
     let good = |price: &str| text(price, &time.to_string());
-    if number % 1_000 >= BAD_PER_1000 {
+    if number % 1_000 >= bad_per_1000 {
         let value = good(&price);
         return (symbol, value);
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+pub use super::deadlines::Span;
 use super::input::Generation;
 use super::rules::Suspects;
 use crate::model::{CheckpointRow, Event, Kind, Offset, Partition, Rule, SymbolRow};
@@ -49,6 +50,13 @@ pub enum Effect {
     Release(Vec<Partition>),
     /// Look these symbols up in the store. Answer: `LookedUp`.
     Lookup(Vec<(Partition, Arc<str>)>),
+    /// Read the rows of these spans from the store, at most `limit` of each. Answer: `Scanned`.
+    Scan {
+        /// Which symbols.
+        spans: Vec<Span>,
+        /// How many rows of each at most, the first ones.
+        limit: usize,
+    },
     /// Look at the ends of these partitions; the offset is the committed one. Answer: `Ends`.
     LookAtEnds(Vec<(Partition, Offset)>),
     /// Something that people should know. No answer.
@@ -126,7 +134,7 @@ pub enum Output {
 
 impl Effect {
     /// The names of all effects that are carried out and answered.
-    pub const CARRIED_OUT: [&'static str; 18] = [
+    pub const CARRIED_OUT: [&'static str; 19] = [
         "read owners",
         "fence",
         "await stable",
@@ -144,6 +152,7 @@ impl Effect {
         "apply",
         "release",
         "look up",
+        "scan",
         "look at ends",
     ];
 
@@ -167,6 +176,7 @@ impl Effect {
             Self::Apply(_) => "apply",
             Self::Release(_) => "release",
             Self::Lookup(_) => "look up",
+            Self::Scan { .. } => "scan",
             Self::LookAtEnds(_) => "look at ends",
             Self::Notice(_) => "notice",
             Self::Rejoin(_) => "rejoin",
@@ -209,6 +219,7 @@ impl fmt::Display for Effect {
             }),
             Self::Fence(ids) => write!(to, " {}", ids.len()),
             Self::Lookup(symbols) => write!(to, " {}", symbols.len()),
+            Self::Scan { spans, .. } => spans.iter().try_for_each(|span| write!(to, " {}", span.partition)),
             Self::Begin | Self::Commit | Self::Abort | Self::Notice(_) | Self::Rejoin(_) => Ok(()),
             Self::Stop(stop) => write!(to, " {}", stop.name()),
         }

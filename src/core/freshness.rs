@@ -1,15 +1,10 @@
-//! Silences: what the next record says about the one before it, which symbols are due, and whether the clock
-//! on the wall can be believed.
-
-use std::collections::BTreeSet;
-use std::sync::Arc;
+//! Silences: what the next record says about the one before it, when a symbol is due, and whether the clock on
+//! the wall can be believed.
 
 use super::input::Now;
 use super::settings::{CALENDAR, CLASS};
 use super::task::is_stale;
-use crate::model::{
-    Event, EventTime, Freshness, Level, NoticedBy, Partition, Price, Reported, SymbolRow, WallTime,
-};
+use crate::model::{Event, EventTime, Freshness, Level, NoticedBy, Price, Reported, SymbolRow, WallTime};
 
 /// How far wall and monotonic clock may drift apart between two looks before the wall clock has leapt.
 const LEAP_MS: i64 = 2_000;
@@ -103,44 +98,11 @@ pub(super) fn awaits_notice(row: Option<&SymbolRow>) -> bool {
     row.is_some_and(|row| row.last_seen.is_some() && !is_stale(Some(row)))
 }
 
-/// Deadlines in time order. Lazy: an entry may be earlier than the real deadline, which its row tells when it
-/// is due; so a record moves nothing here, and a tick costs what is due.
-#[derive(Debug, Default)]
-pub(super) struct Deadlines(BTreeSet<Deadline>);
-
-/// When a symbol's silence becomes too long (wall time in ms), and whose.
-pub(super) type Deadline = (i64, Partition, Arc<str>);
-
-impl Deadlines {
-    /// The first moment at which a row's silence is longer than the threshold.
-    pub(super) fn of(row: &SymbolRow, threshold_ms: i64) -> Option<i64> {
-        row.last_seen.map(|last_seen| last_seen.saturating_add(threshold_ms).saturating_add(1))
-    }
-
-    pub(super) fn insert(&mut self, at: i64, partition: Partition, symbol: Arc<str>) {
-        self.0.insert((at, partition, symbol));
-    }
-
-    pub(super) fn remove(&mut self, deadline: &Deadline) {
-        self.0.remove(deadline);
-    }
-
-    pub(super) fn first(&self) -> Option<i64> {
-        self.0.first().map(|(at, _, _)| *at)
-    }
-
-    /// The entries up to a moment, earliest first, at most `limit`.
-    pub(super) fn due(&self, until: i64, limit: usize) -> Vec<Deadline> {
-        self.0.iter().take_while(|(at, _, _)| *at <= until).take(limit).cloned().collect()
-    }
-
-    pub(super) fn forget(&mut self, partitions: &[Partition]) {
-        self.0.retain(|(_, of, _)| !partitions.contains(of));
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
+/// The first moment at which a row's silence is too long, in ms of wall time; `None` where none is still to be
+/// noticed.
+pub(super) fn deadline(row: &SymbolRow, threshold_ms: i64) -> Option<i64> {
+    let last_seen = row.last_seen.filter(|_| awaits_notice(Some(row)))?;
+    Some(last_seen.saturating_add(threshold_ms).saturating_add(1))
 }
 
 /// Compares the wall clock with the monotonic one from look to look.

@@ -68,6 +68,8 @@ pub enum Input<'a> {
     Restored(Vec<Restored>),
     /// Answers `Effect::Lookup`, in the order asked.
     LookedUp(Vec<Option<SymbolRow>>),
+    /// Answers `Effect::Scan`: for each span, its rows in the order of names.
+    Scanned(Vec<Vec<NamedRow>>),
     /// Answers `Effect::LookAtEnds`.
     Ends(Vec<End>),
     /// Answers `Effect::Commit`: the changelog position after the round, for each partition it wrote for.
@@ -83,6 +85,9 @@ impl Input<'_> {
         }
     }
 }
+
+/// A symbol and its row.
+pub type NamedRow = (Box<str>, SymbolRow);
 
 /// Why an effect failed, told apart by what must follow.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -155,8 +160,6 @@ pub struct Restored {
     pub position: Offset,
     /// The checkpoint row, if any round was ever committed.
     pub checkpoint: Option<CheckpointRow>,
-    /// Every symbol of the partition.
-    pub rows: Vec<(Box<str>, SymbolRow)>,
     /// Start of the partition's log on staging.
     pub log_start: Offset,
     /// Its high watermark.

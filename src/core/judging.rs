@@ -68,14 +68,11 @@ impl Processor {
         self.batch = Some(batch);
     }
 
-    /// The store's answer, for a batch or for the clock's candidates.
+    /// The store's answer.
     pub(super) fn looked_up(&mut self, rows: Vec<Option<SymbolRow>>, now: Now) {
         if let Some(mut batch) = self.batch.take() {
             self.learn(std::mem::take(&mut batch.asked), rows);
             self.decide(batch, now);
-        } else if let Some(mut candidates) = self.candidates.take() {
-            self.learn(std::mem::take(&mut candidates.asked), rows);
-            self.notice_due(&candidates, now);
         }
     }
 

@@ -4,6 +4,7 @@
 //! A shell feeds [`Processor::handle`] and carries out what [`Processor::poll_effect`] gives, one effect at a
 //! time; [`Processor::poll_timeout`] says when to come back. Real Kafka and the simulation drive the same code.
 
+mod deadlines;
 pub mod effect;
 mod freshness;
 pub mod input;

@@ -3,36 +3,58 @@
 //! The task's clock stands at the wall time of a look at the partition's end, once everything below that end
 //! is committed: a backlog, a stall or an open upstream transaction never makes a silence.
 
+use super::deadlines::{First, Span};
 use super::effect::{Effect, Notice, Output};
-use super::freshness::{self, Deadline, Deadlines};
-use super::input::{End, Generation, Now};
+use super::freshness;
+use super::input::{End, Generation, NamedRow, Now};
 use super::processor::{LOOK_AGAIN_MS, Processor};
-use super::task::SlotId;
 use crate::model::{Partition, WallTime};
 
-/// How many deadlines one look settles at most.
-const NOTICES_MAX: usize = 10_000;
-
-/// Symbols whose deadline has passed, each with its slot and the time of the look.
+/// Rows that the store was asked for.
 #[derive(Debug)]
-pub(super) struct Candidates {
-    due: Vec<(Deadline, SlotId, WallTime)>,
-    /// What was asked of the store, in order.
-    pub(super) asked: Vec<(Partition, SlotId)>,
+pub(super) struct Looking {
+    spans: Vec<Span>,
+    why: Why,
 }
 
+#[derive(Debug)]
+enum Why {
+    /// Nobody has looked through them; so many rows have been read since the last tick.
+    Unknown { rows: usize },
+    /// Some may be due: what was due by then, and when each partition's end was looked at.
+    Due { until: i64, covered: Vec<(Partition, WallTime)> },
+}
+
+/// A page and what is in it.
+type PageRows<'a> = (Partition, First, &'a [NamedRow]);
+
 impl Processor {
-    /// Asks for the ends of the partitions that have something due.
+    /// Looks through what nobody has yet, or asks for the ends of the partitions that may have something due.
     pub(super) fn look(&mut self, generation: Generation, now: Now) {
         self.generation = generation;
+        if self.scan_unknown(0) {
+            return;
+        }
         self.look_not_before_ms = now.monotonic_ms + LOOK_AGAIN_MS;
-        let until = now.wall.0 - self.settings.grace_ms;
-        let mut partitions: Vec<Partition> =
-            self.deadlines.due(until, NOTICES_MAX).into_iter().map(|(_, partition, _)| partition).collect();
-        partitions.sort_unstable();
-        partitions.dedup();
+        let partitions = self.deadlines.due_partitions(now.wall.0 - self.settings.grace_ms);
         let looks = partitions.iter().filter_map(|p| Some((*p, self.tasks.get(p)?.committed))).collect();
         self.effects.push_back(Effect::LookAtEnds(looks));
+    }
+
+    /// Asks for rows of a page that nobody has looked through, if there is one and the turn is not over.
+    fn scan_unknown(&mut self, rows: usize) -> bool {
+        let span = self.deadlines.unknown().filter(|_| rows < self.settings.scan_rows_max);
+        let scans = span.is_some();
+        if let Some(span) = span {
+            self.scan(vec![span], Why::Unknown { rows });
+        }
+        scans
+    }
+
+    fn scan(&mut self, spans: Vec<Span>, why: Why) {
+        let limit = self.settings.scan_rows_max;
+        self.effects.push_back(Effect::Scan { spans: spans.clone(), limit });
+        self.looking = Some(Looking { spans, why });
     }
 
     pub(super) fn ends_seen(&mut self, ends: &[End], now: Now) {
@@ -49,55 +71,60 @@ impl Processor {
             })
             .map(|end| (end.partition, end.looked_at))
             .collect();
-        let mut candidates = Candidates { due: Vec::new(), asked: Vec::new() };
-        for deadline in self.deadlines.due(now.wall.0 - self.settings.grace_ms, NOTICES_MAX) {
-            let Some((partition, looked_at)) = covered.iter().find(|(p, _)| *p == deadline.1) else {
-                continue;
-            };
-            let Some(task) = self.tasks.get_mut(partition) else { continue };
-            let slot = task.slot_id(&deadline.2);
-            if task.is_unknown(slot) {
-                candidates.asked.push((*partition, slot));
-            }
-            candidates.due.push((deadline, slot, *looked_at));
+        let until = now.wall.0 - self.settings.grace_ms;
+        let partitions: Vec<Partition> = covered.iter().map(|(partition, _)| *partition).collect();
+        let spans = self.deadlines.due_pages(until, &partitions, self.settings.scan_rows_max);
+        if !spans.is_empty() {
+            self.scan(spans, Why::Due { until, covered });
         }
-        if candidates.asked.is_empty() {
-            self.notice_due(&candidates, now);
-            return;
-        }
-        candidates.asked.sort_unstable();
-        candidates.asked.dedup();
-        let names =
-            candidates.asked.iter().map(|(p, slot)| (*p, self.tasks[p].symbol(*slot).clone())).collect();
-        self.effects.push_back(Effect::Lookup(names));
-        self.candidates = Some(candidates);
     }
 
-    /// All candidates are known: report those that are silent, put the others where they belong.
-    pub(super) fn notice_due(&mut self, candidates: &Candidates, now: Now) {
+    /// The store's answer: pages are put where their rows belong in time, and what is silent is reported.
+    pub(super) fn scanned(&mut self, answer: &[Vec<NamedRow>], now: Now) {
+        let Some(Looking { spans, why }) = self.looking.take() else { return };
+        assert_eq!(spans.len(), answer.len(), "a scan answers every span asked");
+        let (limit, threshold_ms) = (self.settings.scan_rows_max, self.settings.error_after_ms);
+        let mut pages = Vec::with_capacity(spans.len());
+        for (span, rows) in spans.iter().zip(answer) {
+            let cut = self.deadlines.scanned(span, rows, limit, threshold_ms);
+            pages.extend(cut.into_iter().map(|(page, range)| (span.partition, page, &rows[range])));
+        }
+        let (until, covered) = match why {
+            Why::Unknown { rows } => {
+                let read: usize = answer.iter().map(Vec::len).sum();
+                // At least one, so that many small partitions end the turn too.
+                self.scan_unknown(rows + read.max(1));
+                return;
+            }
+            Why::Due { until, covered } => (until, covered),
+        };
+        self.report(&pages, until, &covered, now);
+    }
+
+    /// Reports what was due by `until` and is silent, in a round of its own.
+    fn report(&mut self, pages: &[PageRows<'_>], until: i64, covered: &[(Partition, WallTime)], now: Now) {
         let threshold_ms = self.settings.error_after_ms;
         let mut outputs = Vec::new();
         let mut settles = Vec::new();
-        for (deadline, slot, looked_at) in &candidates.due {
-            let (at, partition, symbol) = deadline;
-            let Some(task) = self.tasks.get_mut(partition) else { continue };
-            let row = task.row(*slot);
-            if let Some((after, event)) =
-                row.and_then(|row| freshness::overdue(row, symbol, threshold_ms, *looked_at))
-            {
-                task.set(*slot, Some(after));
-                outputs.push(Output::event(*partition, symbol.clone(), &event));
-                settles.push(deadline.clone());
-                continue;
+        for (partition, page, rows) in pages {
+            let looked_at = covered.iter().find(|(of, _)| of == partition).map(|(_, at)| *at);
+            let (Some(looked_at), Some(task)) = (looked_at, self.tasks.get_mut(partition)) else { continue };
+            let reported = outputs.len();
+            let mut next = None;
+            for (symbol, row) in *rows {
+                let Some(at) = freshness::deadline(row, threshold_ms) else { continue };
+                let overdue = freshness::overdue(row, symbol, threshold_ms, looked_at);
+                let Some((after, event)) = overdue.filter(|_| at <= until) else {
+                    next = Some(next.map_or(at, |next: i64| next.min(at)));
+                    continue;
+                };
+                let slot = task.slot_id(symbol);
+                task.learn(slot, Some(row.clone()));
+                task.set(slot, Some(after));
+                outputs.push(Output::event(*partition, task.symbol(slot).clone(), &event));
             }
-            let real = row
-                .filter(|row| freshness::awaits_notice(Some(row)))
-                .and_then(|row| Deadlines::of(row, threshold_ms));
-            if real != Some(*at) {
-                self.deadlines.remove(deadline);
-                if let Some(real) = real {
-                    self.deadlines.insert(real, *partition, symbol.clone());
-                }
+            if outputs.len() > reported {
+                settles.push((*partition, page.clone(), next));
             }
         }
         if outputs.is_empty() {
@@ -105,7 +132,7 @@ impl Processor {
         }
         let generation = self.generation;
         let round = self.open_round(generation, now);
-        round.partitions.extend(settles.iter().map(|(_, partition, _)| *partition));
+        round.partitions.extend(settles.iter().map(|(partition, _, _)| *partition));
         round.settles = settles;
         self.effects.push_back(Effect::Send(outputs));
         self.finish_round();

@@ -7,11 +7,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use super::deadlines::Deadlines;
 use super::effect::{Effect, Notice, Stop};
-use super::freshness::{Deadlines, WallClock};
+use super::freshness::WallClock;
 use super::input::{Failure, Generation, Input, Now};
 use super::judging::Batch;
-use super::noticing::Candidates;
+use super::noticing::Looking;
 use super::round::{After, Round};
 use super::settings::Settings;
 use super::takeover::Takeover;
@@ -26,7 +27,7 @@ pub(super) const LOOK_AGAIN_MS: i64 = 1_000;
 pub enum Wake {
     /// The open round has lasted long enough.
     Commit,
-    /// A symbol's silence may have become too long.
+    /// A symbol's silence may have become too long, or nobody has looked yet when one will.
     Look,
 }
 
@@ -42,7 +43,7 @@ pub struct Processor {
     pub(super) after: Vec<After>,
     pub(super) takeover: Option<Takeover>,
     pub(super) batch: Option<Batch>,
-    pub(super) candidates: Option<Candidates>,
+    pub(super) looking: Option<Looking>,
     pub(super) deadlines: Deadlines,
     pub(super) clock: WallClock,
     pub(super) look_not_before_ms: i64,
@@ -76,6 +77,7 @@ pub struct Progress {
 impl Processor {
     /// A worker without partitions. `id` is its transactional id.
     pub fn new(settings: Settings, id: String, now: Now) -> Self {
+        let deadlines = Deadlines::new(settings.page_symbols);
         Self {
             settings,
             id,
@@ -84,8 +86,8 @@ impl Processor {
             after: Vec::new(),
             takeover: None,
             batch: None,
-            candidates: None,
-            deadlines: Deadlines::default(),
+            looking: None,
+            deadlines,
             clock: WallClock::new(now),
             look_not_before_ms: now.monotonic_ms,
             generation: Generation(0),
@@ -159,6 +161,9 @@ impl Processor {
             return Some((wait(due_ms - now.monotonic_ms), Wake::Commit));
         }
         let deadline_ms = self.deadlines.first()?;
+        if self.deadlines.unknown().is_some() {
+            return Some((Duration::ZERO, Wake::Look));
+        }
         let until_due_ms = deadline_ms.saturating_add(self.settings.grace_ms).saturating_sub(now.wall.0);
         let until_look_ms = self.look_not_before_ms - now.monotonic_ms;
         Some((wait(until_due_ms.max(until_look_ms)), Wake::Look))
@@ -166,11 +171,12 @@ impl Processor {
 
     /// Where the worker stands.
     pub fn progress(&self) -> Progress {
+        let count = self.deadlines.count();
         Progress {
             tasks: self.tasks.values().map(|task| (task.partition, task.committed, task.position)).collect(),
             hot_symbols: self.tasks.values().map(Task::hot).sum(),
-            watched_symbols: self.deadlines.len(),
-            stale_symbols: self.tasks.values().map(|task| task.stale).sum(),
+            watched_symbols: count.watched,
+            stale_symbols: count.stale,
         }
     }
 
@@ -185,6 +191,7 @@ impl Processor {
             (_, Input::Targets(targets)) => self.targets_read(&targets),
             (_, Input::Restored(restored)) => self.restored(restored, now),
             (_, Input::LookedUp(rows)) => self.looked_up(rows, now),
+            (_, Input::Scanned(rows)) => self.scanned(&rows, now),
             (_, Input::Ends(ends)) => self.ends_seen(&ends, now),
             (outstanding, Input::Failed(failure)) => self.failed(outstanding, failure),
             (outstanding, other) => unreachable!("{other:?} does not answer {outstanding:?}"),
@@ -234,9 +241,9 @@ impl Processor {
         self.round = None;
         self.takeover = None;
         self.batch = None;
-        self.candidates = None;
+        self.looking = None;
         self.tasks.clear();
-        self.deadlines = Deadlines::default();
+        self.deadlines = Deadlines::new(self.settings.page_symbols);
     }
 
     fn tick(&mut self, generation: Generation, now: Now) {

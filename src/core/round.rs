@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::deadlines::First;
 use super::effect::{Applied, Effect, Notice, Stop, Writes};
-use super::freshness::{self, Deadline, Deadlines};
 use super::input::{Generation, Now};
 use super::processor::Processor;
 use crate::model::{CheckpointRow, Offset, Partition};
@@ -23,8 +23,8 @@ pub(super) struct Round {
     pub(super) partitions: BTreeSet<Partition>,
     /// Partitions that are given up with this round.
     pub(super) released: BTreeSet<Partition>,
-    /// Deadlines that this round's notices settle.
-    pub(super) settles: Vec<Deadline>,
+    /// Pages whose silences this round reports, and when each is due next.
+    pub(super) settles: Vec<(Partition, First, Option<i64>)>,
     writes: Arc<Vec<Writes>>,
     positions: Vec<(Partition, Offset)>,
 }
@@ -111,22 +111,14 @@ impl Processor {
     /// The store stands at the round: the hot map, the deadlines and the offsets follow.
     pub(super) fn applied(&mut self) {
         let round = self.round.take().expect("an apply belongs to an open round");
-        for deadline in &round.settles {
-            self.deadlines.remove(deadline);
+        for (partition, page, at) in &round.settles {
+            self.deadlines.settle(*partition, page, *at);
         }
         let (deadlines, threshold_ms) = (&mut self.deadlines, self.settings.error_after_ms);
         for (partition, position) in &round.positions {
             let Some(task) = self.tasks.get_mut(partition) else { continue };
             task.settle(*position, |symbol, before, row| {
-                if freshness::awaits_notice(before) {
-                    return;
-                }
-                if let Some(at) = row
-                    .filter(|row| freshness::awaits_notice(Some(row)))
-                    .and_then(|row| Deadlines::of(row, threshold_ms))
-                {
-                    deadlines.insert(at, *partition, symbol.clone());
-                }
+                deadlines.moved(*partition, symbol, before, row, threshold_ms);
             });
         }
         for after in std::mem::take(&mut self.after) {
@@ -139,7 +131,7 @@ impl Processor {
     pub(super) fn abort(&mut self, reason: String) {
         self.effects.clear();
         self.batch = None;
-        self.candidates = None;
+        self.looking = None;
         self.notice(Notice::RoundAborted { reason });
         self.effects.push_back(Effect::Abort);
     }

@@ -17,6 +17,10 @@ pub struct Settings {
     pub grace_ms: i64,
     /// Bound on the symbols held in memory, over all partitions of the worker.
     pub hot_symbols: usize,
+    /// How many symbols a page of deadlines is cut to.
+    pub page_symbols: usize,
+    /// How many rows are read from the store at once; at least 2.
+    pub scan_rows_max: usize,
     /// Go on where staging no longer holds what should come next.
     pub accept_loss: bool,
     /// The rules' own.
@@ -24,6 +28,11 @@ pub struct Settings {
     /// Stands for all settings that change a verdict or an event.
     pub fingerprint: u64,
 }
+
+/// Few enough that a look at one due symbol reads little else, and enough that pages take no memory to speak of.
+pub const PAGE_SYMBOLS: usize = 64;
+/// Some milliseconds' worth, as records wait meanwhile.
+pub const SCAN_ROWS_MAX: usize = 10_000;
 
 /// The only class of symbols so far, and its calendar.
 pub const CLASS: &str = "default";

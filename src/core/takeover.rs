@@ -2,11 +2,10 @@
 //! is pending, claim, take the changelog's high watermark, restore up to it, check, read on.
 
 use super::effect::{Effect, Notice, Refusal, Stop, Target};
-use super::freshness::{self, Deadlines};
 use super::input::{Now, Owner, Restored};
 use super::processor::Processor;
 use super::round::After;
-use super::task::{Task, is_stale};
+use super::task::Task;
 use crate::model::{Offset, Partition};
 
 /// A takeover under way.
@@ -98,7 +97,7 @@ impl Processor {
                         found.push(partition);
                     }
                     resume.push((partition, next));
-                    self.add_task(part, next);
+                    self.add_task(&part, next);
                 }
                 Err(refusal) => {
                     self.refuse(takeover, refusal);
@@ -168,25 +167,12 @@ impl Processor {
         Ok(part.log_start)
     }
 
-    fn add_task(&mut self, part: Restored, next: Offset) {
+    fn add_task(&mut self, part: &Restored, next: Offset) {
         let epoch = part.checkpoint.as_ref().map_or(0, |row| row.epoch);
         let mut task = Task::new(part.partition, next, part.position, epoch);
         task.time = part.checkpoint.as_ref().and_then(|row| row.input_time);
         task.committed_time = task.time;
-        let mut room = self.settings.hot_symbols.saturating_sub(self.tasks.values().map(Task::hot).sum());
-        for (symbol, row) in part.rows {
-            task.stale += usize::from(is_stale(Some(&row)));
-            if freshness::awaits_notice(Some(&row))
-                && let Some(at) = Deadlines::of(&row, self.settings.error_after_ms)
-            {
-                self.deadlines.insert(at, part.partition, (&*symbol).into());
-            }
-            if room > 0 {
-                room -= 1;
-                let slot = task.slot_id(&symbol);
-                task.learn(slot, Some(row));
-            }
-        }
+        self.deadlines.add(part.partition);
         self.tasks.insert(part.partition, task);
     }
 }

@@ -1,9 +1,10 @@
 //! One input partition's progress: where it stands, and the symbols it holds in memory.
 //!
-//! A symbol lives in a slot: what is committed and, while a round is open, what the round makes of it. The
-//! slots are the hot map and the round's overlay in one, so a record costs one look-up. Nothing pending is
-//! ever seen by anyone but the open round.
+//! A symbol lives in a slot: what is committed and, while a round is open, where to find what the round makes of
+//! it. The slots are the hot map and the way into the round's overlay in one, so a record costs one look-up.
+//! Nothing pending is ever seen by anyone but the open round.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -18,28 +19,9 @@ pub(super) type SlotId = u32;
 pub(super) struct Slot {
     pub(super) symbol: Arc<str>,
     committed: Known,
-    pending: Pending,
-}
-
-#[derive(Debug)]
-enum Pending {
-    /// The open round hasn't touched it.
-    No,
-    Set(SymbolRow),
-    Removed,
-}
-
-impl Pending {
-    fn is_no(&self) -> bool {
-        matches!(self, Self::No)
-    }
-
-    fn row(&self) -> Option<&SymbolRow> {
-        match self {
-            Self::Set(row) => Some(row),
-            Self::No | Self::Removed => None,
-        }
-    }
+    /// Where the open round's row is, if it has one. Not the row itself: of many symbols in memory a round
+    /// touches few.
+    pending: Option<NonZeroU32>,
 }
 
 #[derive(Debug)]
@@ -66,11 +48,10 @@ pub(super) struct Task {
     pub(super) time: Option<i64>,
     /// Inputs whose output Kafka refuses, with its words.
     pub(super) unsendable: HashMap<Offset, String>,
-    /// Symbols whose reported silence goes on, as committed.
-    pub(super) stale: usize,
     ids: HashMap<Arc<str>, SlotId>,
     slots: Vec<Slot>,
-    touched: Vec<SlotId>,
+    /// The open round's rows, `None` for what it removes; `Slot::pending` counts from 1.
+    pending: Vec<(SlotId, Option<SymbolRow>)>,
 }
 
 impl Task {
@@ -84,10 +65,9 @@ impl Task {
             committed_time: None,
             time: None,
             unsendable: HashMap::new(),
-            stale: 0,
             ids: HashMap::new(),
             slots: Vec::new(),
-            touched: Vec::new(),
+            pending: Vec::new(),
         }
     }
 
@@ -99,14 +79,14 @@ impl Task {
         let id = SlotId::try_from(self.slots.len()).expect("slots are bounded by `hot_symbols` and a batch");
         let symbol: Arc<str> = symbol.into();
         self.ids.insert(symbol.clone(), id);
-        self.slots.push(Slot { symbol, committed: Known::No, pending: Pending::No });
+        self.slots.push(Slot { symbol, committed: Known::No, pending: None });
         id
     }
 
     /// Whether the store must be asked first.
     pub(super) fn is_unknown(&self, id: SlotId) -> bool {
         let slot = &self.slots[id as usize];
-        matches!(slot.committed, Known::No) && slot.pending.is_no()
+        matches!(slot.committed, Known::No) && slot.pending.is_none()
     }
 
     /// What the store holds for the symbol.
@@ -124,30 +104,28 @@ impl Task {
     /// The symbol's row as the open round sees it.
     pub(super) fn row(&self, id: SlotId) -> Option<&SymbolRow> {
         let slot = &self.slots[id as usize];
-        match (&slot.pending, &slot.committed) {
-            (Pending::No, Known::Yes(row)) => row.as_ref(),
-            (pending, _) => pending.row(),
+        match (slot.pending, &slot.committed) {
+            (Some(number), _) => self.pending[place(number)].1.as_ref(),
+            (None, Known::Yes(row)) => row.as_ref(),
+            (None, Known::No) => None,
         }
     }
 
     /// The open round sets the symbol's row.
     pub(super) fn set(&mut self, id: SlotId, row: Option<SymbolRow>) {
         let slot = &mut self.slots[id as usize];
-        if slot.pending.is_no() {
-            self.touched.push(id);
+        if let Some(number) = slot.pending {
+            self.pending[place(number)].1 = row;
+            return;
         }
-        slot.pending = row.map_or(Pending::Removed, Pending::Set);
+        self.pending.push((id, row));
+        slot.pending = u32::try_from(self.pending.len()).ok().and_then(NonZeroU32::new);
     }
 
     /// The round's rows, in the order in which symbols were first touched.
     pub(super) fn pending_rows(&self) -> Vec<(Arc<str>, Option<SymbolRow>)> {
-        self.touched
-            .iter()
-            .map(|id| {
-                let slot = &self.slots[*id as usize];
-                (slot.symbol.clone(), slot.pending.row().cloned())
-            })
-            .collect()
+        let rows = self.pending.iter();
+        rows.map(|(id, row)| (self.slots[*id as usize].symbol.clone(), row.clone())).collect()
     }
 
     /// The round is committed and applied; answers each touched symbol with its row before and after.
@@ -156,18 +134,13 @@ impl Task {
         position: Offset,
         mut each: impl FnMut(&Arc<str>, Option<&SymbolRow>, Option<&SymbolRow>),
     ) {
-        for id in self.touched.drain(..) {
+        for (id, row) in self.pending.drain(..) {
             let slot = &mut self.slots[id as usize];
-            let row = match std::mem::replace(&mut slot.pending, Pending::No) {
-                Pending::Set(row) => Some(row),
-                Pending::Removed => None,
-                Pending::No => continue,
-            };
+            slot.pending = None;
             let before = match &slot.committed {
                 Known::Yes(before) => before.as_ref(),
                 Known::No => None,
             };
-            self.stale = self.stale + usize::from(is_stale(row.as_ref())) - usize::from(is_stale(before));
             each(&slot.symbol, before, row.as_ref());
             slot.committed = Known::Yes(row);
         }
@@ -180,8 +153,8 @@ impl Task {
 
     /// The round is aborted: the overlay is gone, input goes on at the committed offset.
     pub(super) fn drop_round(&mut self) {
-        for id in self.touched.drain(..) {
-            self.slots[id as usize].pending = Pending::No;
+        for (id, _) in self.pending.drain(..) {
+            self.slots[id as usize].pending = None;
         }
         self.next = self.committed;
         self.time = self.committed_time;
@@ -194,10 +167,15 @@ impl Task {
 
     /// Forgets what is in memory; the store has it. Only between rounds.
     pub(super) fn evict(&mut self) {
-        assert!(self.touched.is_empty(), "an open round's symbols must not be evicted");
+        assert!(self.pending.is_empty(), "an open round's symbols must not be evicted");
         self.ids.clear();
         self.slots.clear();
     }
+}
+
+/// Where the row with this number is.
+fn place(number: NonZeroU32) -> usize {
+    number.get() as usize - 1
 }
 
 /// Whether the row's silence has been reported and goes on.

@@ -1,8 +1,9 @@
 //! The core by hand: each test feeds inputs and reads effects, without any journal.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 
-use super::effect::{Effect, Notice, Output, Refusal, Stop};
+use super::effect::{Applied, Effect, Notice, Output, Refusal, Span, Stop};
 use super::input::{End, Failure, Generation, Input, Now, Owner, Restored};
 use super::record::Record;
 use super::rules::RuleSettings;
@@ -19,6 +20,8 @@ fn settings() -> Settings {
         error_after_ms: 1_000,
         grace_ms: 50,
         hot_symbols: 100,
+        page_symbols: 2,
+        scan_rows_max: 3,
         accept_loss: false,
         rules: RuleSettings { future_skew_ms: i64::MAX / 2, ..RuleSettings::default() },
         fingerprint: 7,
@@ -38,20 +41,53 @@ fn restored(checkpoint: Option<CheckpointRow>) -> Restored {
         partition: 0,
         position: 10,
         checkpoint,
-        rows: Vec::new(),
         log_start: 0,
         log_end: 100,
         time_below_checkpoint: None,
     }
 }
 
+/// A core and the store beside it, of one partition.
+struct Gate {
+    core: Processor,
+    store: BTreeMap<Box<str>, SymbolRow>,
+}
+
+impl Deref for Gate {
+    type Target = Processor;
+
+    fn deref(&self) -> &Processor {
+        &self.core
+    }
+}
+
+impl DerefMut for Gate {
+    fn deref_mut(&mut self) -> &mut Processor {
+        &mut self.core
+    }
+}
+
+impl Gate {
+    fn rows(&self, span: &Span, limit: usize) -> Vec<(Box<str>, SymbolRow)> {
+        let inside = |name: &str| name >= &*span.from && span.until.as_deref().is_none_or(|end| name < end);
+        let rows = self.store.iter().filter(|(name, _)| inside(name)).take(limit);
+        rows.map(|(name, row)| (name.clone(), row.clone())).collect()
+    }
+
+    fn apply(&mut self, applied: &[Applied]) {
+        for (symbol, row) in applied.iter().flat_map(|part| &part.writes[part.index].rows) {
+            match row {
+                Some(row) => drop(self.store.insert((**symbol).into(), row.clone())),
+                None => drop(self.store.remove(&**symbol)),
+            }
+        }
+    }
+}
+
 /// A core that has been assigned partition 0 and has got as far as `Restore`.
-fn taking_over(
-    settings: Settings,
-    committed: Option<Offset>,
-    claim: Option<&Claim>,
-) -> (Processor, Vec<Effect>) {
-    let mut core = Processor::new(settings, "me".to_owned(), at(0));
+fn taking_over(settings: Settings, committed: Option<Offset>, claim: Option<&Claim>) -> (Gate, Vec<Effect>) {
+    let core = Processor::new(settings, "me".to_owned(), at(0));
+    let mut core = Gate { core, store: BTreeMap::new() };
     let mut seen = Vec::new();
     core.handle(Input::Assigned { partitions: vec![0], generation: GENERATION }, at(0));
     while let Some(effect) = core.poll_effect() {
@@ -69,7 +105,7 @@ fn taking_over(
 }
 
 /// Answers everything with success until the core is idle; positions grow by 10.
-fn settle(core: &mut Processor, now: Now) -> Vec<Effect> {
+fn settle(core: &mut Gate, now: Now) -> Vec<Effect> {
     let mut seen = Vec::new();
     let mut position = 10;
     while let Some(effect) = core.poll_effect() {
@@ -80,7 +116,16 @@ fn settle(core: &mut Processor, now: Now) -> Vec<Effect> {
                 position += 10;
                 Input::Committed(vec![(0, position + now.monotonic_ms)])
             }
-            Effect::Lookup(names) => Input::LookedUp(vec![None; names.len()]),
+            Effect::Lookup(names) => {
+                Input::LookedUp(names.iter().map(|(_, name)| core.store.get(&**name).cloned()).collect())
+            }
+            Effect::Scan { spans, limit } => {
+                Input::Scanned(spans.iter().map(|span| core.rows(span, limit)).collect())
+            }
+            Effect::Apply(applied) => {
+                core.apply(&applied);
+                Input::Done
+            }
             Effect::LookAtEnds(of) => Input::Ends(
                 of.iter()
                     .map(|(partition, committed)| End {
@@ -99,12 +144,26 @@ fn settle(core: &mut Processor, now: Now) -> Vec<Effect> {
     seen
 }
 
-/// A core that owns partition 0 and reads at offset 5.
-fn running() -> Processor {
+/// A core that owns partition 0, reads at offset 5 and has looked its store through.
+fn running() -> Gate {
+    running_on(&[])
+}
+
+/// The same, on a store with these symbols.
+fn running_on(rows: &[(&str, SymbolRow)]) -> Gate {
     let (mut core, _) = taking_over(settings(), Some(5), None);
+    core.store = rows.iter().map(|(name, row)| ((*name).into(), row.clone())).collect();
     core.handle(Input::Restored(vec![restored(Some(checkpoint(5)))]), at(0));
     settle(&mut core, at(0));
+    while core.poll_timeout(at(0)).is_some_and(|(wait, _)| wait.is_zero()) {
+        core.handle(Input::Tick { generation: GENERATION }, at(0));
+        assert!(names(&settle(&mut core, at(0))).iter().all(|name| *name == "scan"));
+    }
     core
+}
+
+fn seen(last_seen: i64) -> SymbolRow {
+    SymbolRow { last_seen: Some(last_seen), ..SymbolRow::default() }
 }
 
 fn quote(ms: i64) -> String {
@@ -112,7 +171,7 @@ fn quote(ms: i64) -> String {
     format!(r#"{{"symbol":"A","last_price":1.5,"volume":1,"timestamp":"{time}"}}"#)
 }
 
-fn arrive(core: &mut Processor, offset: Offset, event_ms: i64, now: Now) {
+fn arrive(core: &mut Gate, offset: Offset, event_ms: i64, now: Now) {
     let value = quote(event_ms);
     let record = Record {
         partition: 0,
@@ -390,7 +449,10 @@ fn the_clock_tells_a_silence_once_and_the_next_record_ends_it() {
     );
     core.handle(Input::Tick { generation: GENERATION }, at(11_051));
     let seen = settle(&mut core, at(11_051));
-    assert_eq!(names(&seen), ["look at ends", "begin", "send", "log", "send offsets", "commit", "apply"]);
+    assert_eq!(
+        names(&seen),
+        ["look at ends", "scan", "begin", "send", "log", "send offsets", "commit", "apply"]
+    );
     assert_eq!(events(&seen), [Kind::Stale]);
     assert_eq!(core.poll_timeout(at(20_000)), None);
     assert_eq!(core.progress().stale_symbols, 1);
@@ -401,12 +463,7 @@ fn the_clock_tells_a_silence_once_and_the_next_record_ends_it() {
 #[test]
 fn a_backlog_or_an_open_transaction_upstream_makes_no_silence() {
     for (last_stable, high_watermark, readable) in [(5, 7, false), (7, 7, true)] {
-        let mut core = running();
-        let row = SymbolRow { last_seen: Some(1), ..SymbolRow::default() };
-        core.deadlines.insert(1_002, 0, Arc::from("A"));
-        let task = core.tasks.get_mut(&0).unwrap();
-        let slot = task.slot_id("A");
-        task.learn(slot, Some(row));
+        let mut core = running_on(&[("A", seen(1))]);
         core.handle(Input::Tick { generation: GENERATION }, at(50_000));
         assert!(matches!(core.poll_effect(), Some(Effect::LookAtEnds(_))));
         let end = End { partition: 0, last_stable, high_watermark, readable, looked_at: WallTime(50_000) };
@@ -450,4 +507,59 @@ fn delivery_that_was_only_late_says_so() {
     };
     let Output::Event { value, .. } = &outputs[0] else { panic!("{outputs:?}") };
     assert!(String::from_utf8_lossy(value).contains(r#""late_delivery":true"#));
+}
+
+#[test]
+fn a_taken_over_store_is_looked_through_in_bits_after_reading_has_begun() {
+    let (mut core, _) = taking_over(settings(), Some(5), None);
+    core.store = (0..20).map(|at| (format!("S{at:02}").into(), seen(100 + at))).collect();
+    core.handle(Input::Restored(vec![restored(Some(checkpoint(5)))]), at(0));
+    assert_eq!(names(&settle(&mut core, at(0))), ["resume"], "a takeover does not wait for its deadlines");
+    arrive(&mut core, 5, 10, at(10));
+    settle(&mut core, at(10));
+    core.handle(Input::Tick { generation: GENERATION }, at(110));
+    settle(&mut core, at(110));
+    let mut ticks = 0;
+    while core.poll_timeout(at(110)).is_some_and(|(wait, _)| wait.is_zero()) {
+        core.handle(Input::Tick { generation: GENERATION }, at(110));
+        let seen = settle(&mut core, at(110));
+        assert!(
+            (1..=3).contains(&seen.len()) && seen.iter().all(|effect| effect.name() == "scan"),
+            "{seen:?}"
+        );
+        ticks += 1;
+    }
+    assert!((7..=20).contains(&ticks), "{ticks}");
+    assert_eq!(core.progress().watched_symbols, 21);
+}
+
+#[test]
+fn each_of_many_silences_is_told_once_and_a_page_that_moved_on_is_put_off() {
+    let rows: Vec<(String, SymbolRow)> =
+        (0..40).map(|at| (format!("S{at:02}"), seen(at % 2 * 100_000))).collect();
+    let rows: Vec<(&str, SymbolRow)> = rows.iter().map(|(name, row)| (&**name, row.clone())).collect();
+    let mut core = running_on(&rows);
+    let mut told = Vec::new();
+    let mut now = at(2_000);
+    while core.poll_timeout(now).is_some_and(|(wait, _)| wait.as_millis() <= 1_000) {
+        core.handle(Input::Tick { generation: GENERATION }, now);
+        for effect in settle(&mut core, now) {
+            let Effect::Send(outputs) = effect else { continue };
+            told.extend(outputs.into_iter().map(|output| match output {
+                Output::Event { kind: Kind::Stale, symbol, .. } => symbol.to_string(),
+                other => panic!("{other:?}"),
+            }));
+        }
+        now = at(now.wall.0 + 1_000);
+        if told.len() == 20 {
+            break;
+        }
+    }
+    told.sort();
+    let expected: Vec<String> = (0..20).map(|at| format!("S{:02}", at * 2)).collect();
+    assert_eq!(told, expected);
+    assert_eq!((core.progress().watched_symbols, core.progress().stale_symbols), (20, 20));
+    assert!(now.wall.0 < 100_000, "before the others are due");
+    let (wait, _) = core.poll_timeout(now).unwrap();
+    assert_eq!(now.wall.0 + i64::try_from(wait.as_millis()).unwrap(), 100_000 + 1_000 + 1 + 50);
 }

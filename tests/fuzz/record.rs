@@ -1,13 +1,13 @@
 //! Records that may be anything, through the core as a worker drives it, into messages as the shell builds
 //! them, and past the auditor: each has exactly one output, byte for byte as promised.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use tickgate::{
     audit::{Count, Ends, Message, PartitionCheck, Scope},
     core::{
         Effect, Generation, Input, Now, Output, Processor, Record, Settings,
-        effect::{Applied, Writes},
+        effect::{Applied, Span, Writes},
         input::{Failure, Owner, Restored},
         output::describe_unsendable,
         rules::{RuleSettings, judge},
@@ -103,6 +103,8 @@ fn settings(small: bool) -> Settings {
         error_after_ms: 1_000,
         grace_ms: 50,
         hot_symbols: usize::from(!small),
+        page_symbols: 1,
+        scan_rows_max: 2,
         accept_loss: false,
         rules: if small { small_rules } else { rules },
         fingerprint: FINGERPRINT,
@@ -213,7 +215,6 @@ impl World {
                     fingerprint: FINGERPRINT,
                     input_time: None,
                 }),
-                rows: Vec::new(),
                 log_start: 0,
                 log_end: self.given.len().try_into().expect("few records"),
                 time_below_checkpoint: None,
@@ -221,6 +222,9 @@ impl World {
             Effect::Lookup(symbols) => Input::LookedUp(
                 symbols.iter().map(|(_, symbol)| self.store.get(&**symbol).cloned()).collect(),
             ),
+            Effect::Scan { spans, limit } => {
+                Input::Scanned(spans.iter().map(|span| self.span(span, limit)).collect())
+            }
             Effect::Send(outputs) => self.send(outputs),
             Effect::Log(writes) => {
                 self.rows.extend(writes.iter().flat_map(encoded));
@@ -248,6 +252,15 @@ impl World {
             Effect::Stop(stop) => panic!("the core stops: {stop:?}"),
             _ => Input::Done,
         }
+    }
+
+    fn span(&self, span: &Span, limit: usize) -> Vec<(Box<str>, SymbolRow)> {
+        let until = span.until.as_deref();
+        let rows = self.store.range::<str, _>((Bound::Included(&*span.from), Bound::Unbounded));
+        rows.take_while(|(symbol, _)| until.is_none_or(|until| symbol.as_str() < until))
+            .take(limit)
+            .map(|(symbol, row)| (symbol.as_str().into(), row.clone()))
+            .collect()
     }
 
     fn send(&mut self, outputs: Vec<Output>) -> Input<'static> {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use rand::RngExt;
-use tickgate::core::effect::{Applied, Writes};
+use tickgate::core::effect::{Applied, Span, Writes};
 use tickgate::core::input::{End, Failure, Owner};
 use tickgate::core::{Effect, Generation, Input, Output};
 use tickgate::model::{Claim, Event, Kind as EventKind, Offset, Partition, Source};
@@ -69,6 +69,7 @@ impl Life {
             Effect::Apply(applied) => Some(self.apply(applied, home, site)?),
             Effect::Release(partitions) => Some(self.release(partitions, home, site)?),
             Effect::Lookup(symbols) => Some(home.look_up(symbols)),
+            Effect::Scan { spans, limit } => Some(home.scan(spans, *limit)),
             Effect::LookAtEnds(partitions) => Some(home.look_at_ends(partitions, site)),
             Effect::Notice(_) | Effect::Rejoin(_) | Effect::Stop(_) => None,
         };
@@ -191,6 +192,19 @@ impl Home {
             self.disk.table(*partition).and_then(|table| table.rows.get(symbol)).cloned()
         };
         Input::LookedUp(symbols.iter().map(row).collect())
+    }
+
+    fn scan(&self, spans: &[Span], limit: usize) -> Input<'static> {
+        let rows = |span: &Span| {
+            let table = self.disk.table(span.partition).into_iter();
+            let names = table.flat_map(|table| table.rows.range(span.from.clone()..));
+            names
+                .take_while(|(symbol, _)| span.until.as_ref().is_none_or(|end| *symbol < end))
+                .take(limit)
+                .map(|(symbol, row)| ((&**symbol).into(), row.clone()))
+                .collect()
+        };
+        Input::Scanned(spans.iter().map(rows).collect())
     }
 
     fn look_at_ends(&self, partitions: &[(Partition, Offset)], site: &Site) -> Input<'static> {

@@ -212,7 +212,6 @@ fn answer(target: &Target, home: &Home, site: &Site) -> Restored {
         partition,
         position: table.position.unwrap_or(0),
         checkpoint: table.checkpoint.clone(),
-        rows: table.rows.iter().map(|(symbol, row)| ((&**symbol).into(), row.clone())).collect(),
         log_start,
         log_end,
         time_below_checkpoint,

@@ -76,6 +76,8 @@ impl Site {
             error_after_ms: THRESHOLD_MS,
             grace_ms: GRACE_MS,
             hot_symbols: self.schedule.hot_symbols,
+            page_symbols: 1,
+            scan_rows_max: 3,
             accept_loss: self.schedule.accept_loss,
             rules: RuleSettings { partitions: self.schedule.partitions, ..RuleSettings::default() },
             fingerprint: 1,

@@ -55,6 +55,17 @@ pub fn base_config(kafka: &KafkaConfig, role: &str) -> ClientConfig {
     config
 }
 
+/// Sets properties that only bear on speed and memory, but for those that `[kafka.properties]` gave.
+pub fn tune(config: &mut ClientConfig, tuning: &[(&str, &str)]) {
+    for (name, value) in tuning {
+        // librdkafka refuses fetches that are smaller than the largest message.
+        let too_small = *name == "fetch.max.bytes" && config.get("message.max.bytes").is_some();
+        if config.get(name).is_none() && !too_small {
+            config.set(*name, *value);
+        }
+    }
+}
+
 /// Asks librdkafka whether the properties that are passed through exist and are legal.
 pub fn check_properties(kafka: &KafkaConfig) -> Result<(), ClientError> {
     base_config(kafka, "check").create_native_config().map(drop).map_err(ClientError::Settings)

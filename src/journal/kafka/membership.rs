@@ -25,11 +25,14 @@ use super::empty_handed::EmptyHanded;
 use super::{REQUEST_TIMEOUT, client};
 use crate::model::{Claim, Offset, Partition};
 
-/// What the gate reads staging with.
-pub const TUNING: [(&str, &str); 3] = [
+/// What the gate reads staging with. A queued message takes four to five times its bytes, so the queue is kept
+/// short, and asked again soon once it was full.
+pub const TUNING: [(&str, &str); 5] = [
     ("fetch.wait.max.ms", "100"),
+    ("fetch.max.bytes", "1048576"),
+    ("fetch.queue.backoff.ms", "5"),
     ("queued.min.messages", "100000"),
-    ("queued.max.messages.kbytes", "65536"),
+    ("queued.max.messages.kbytes", "8192"),
 ];
 
 /// One wait for what makes a membership fatal.
@@ -153,9 +156,7 @@ impl Membership {
             .set("auto.offset.reset", "error")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false");
-        for (name, value) in settings.tuning {
-            config.set(*name, *value);
-        }
+        client::tune(&mut config, settings.tuning);
         if let Some(instance_id) = settings.instance_id {
             config.set("group.instance.id", instance_id);
         }

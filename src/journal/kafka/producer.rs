@@ -23,8 +23,8 @@ pub const TUNING: [(&str, &str); 5] = [
     ("linger.ms", "5"),
     ("batch.size", "524288"),
     ("compression.type", "lz4"),
-    ("queue.buffering.max.messages", "500000"),
-    ("queue.buffering.max.kbytes", "131072"),
+    ("queue.buffering.max.messages", "100000"),
+    ("queue.buffering.max.kbytes", "32768"),
 ];
 
 /// Why something inside a transaction failed, by what must follow.
@@ -158,9 +158,7 @@ impl RoundProducer {
             .set("transaction.timeout.ms", &timeout_ms)
             .set("message.timeout.ms", &timeout_ms)
             .set("message.max.bytes", message_max_bytes.to_string());
-        for (name, value) in TUNING {
-            config.set(name, value);
-        }
+        client::tune(&mut config, &TUNING);
         let fatal = |error: KafkaError| Trouble::Fatal(error.to_string());
         let producer: BaseProducer<Deliveries> =
             config.create_with_context(Deliveries::default()).map_err(fatal)?;

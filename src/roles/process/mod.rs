@@ -22,6 +22,7 @@ use super::{Exit, Failure, Shutdown};
 use crate::config::{Config, JournalKind};
 use crate::core::processor::Progress;
 use crate::core::rules::RuleSettings;
+use crate::core::settings::{PAGE_SYMBOLS, SCAN_ROWS_MAX};
 use crate::core::{Now, Settings, Stop};
 use crate::journal::kafka::client;
 use crate::model::WallTime;
@@ -256,6 +257,8 @@ fn settings(config: &Config, args: &Args) -> Settings {
         error_after_ms: ms(config.freshness.error_after),
         grace_ms: ms(config.freshness.grace),
         hot_symbols: count(config.process.hot_symbols) / count(config.process.workers).max(1),
+        page_symbols: PAGE_SYMBOLS,
+        scan_rows_max: SCAN_ROWS_MAX,
         accept_loss: args.accept_loss,
         rules: rule_settings(config),
         fingerprint: config.fingerprint(),

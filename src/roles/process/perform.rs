@@ -8,7 +8,7 @@ use tickgate_state::{ApplyError, Batch, Position, Row, RowKey};
 
 use super::worker::{Life, name};
 use crate::core::Generation;
-use crate::core::effect::{Applied, Effect, Writes};
+use crate::core::effect::{Applied, Effect, Span, Writes};
 use crate::core::input::{End, Failure, Input, Owner};
 use crate::journal::kafka::membership;
 use crate::journal::kafka::producer::{Outgoing, Trouble};
@@ -59,6 +59,7 @@ impl Life<'_> {
             Effect::Apply(applied) => self.apply(&applied),
             Effect::Release(partitions) => self.release(&partitions),
             Effect::Lookup(symbols) => self.look_up(&symbols),
+            Effect::Scan { spans, limit } => self.scan(&spans, limit),
             Effect::LookAtEnds(partitions) => Ok(Input::Ends(self.look_at_ends(&staging, &partitions))),
             Effect::Notice(_) | Effect::Rejoin(_) | Effect::Stop(_) => Ok(Input::Done),
         };
@@ -237,6 +238,15 @@ impl Life<'_> {
             }
         }
         Ok(Input::LookedUp(rows))
+    }
+
+    fn scan(&self, spans: &[Span], limit: usize) -> Result<Input<'static>, Failure> {
+        let rows = |span: &Span| {
+            let names = (&*span.from, span.until.as_deref());
+            let rows = self.shared.store.symbol_span(key_partition(span.partition), names, limit);
+            rows.map_err(|error| self.store_failed(&error))
+        };
+        Ok(Input::Scanned(spans.iter().map(rows).collect::<Result<_, _>>()?))
     }
 
     /// Partitions that could not be looked at are left out; the core looks again.

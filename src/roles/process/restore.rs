@@ -231,7 +231,6 @@ impl Life<'_> {
         let store = &self.shared.store;
         let checkpoint =
             store.checkpoint(key_partition(partition)).map_err(|error| self.store_failed(&error))?;
-        let rows = store.symbol_rows(key_partition(partition)).map_err(|error| self.store_failed(&error))?;
         self.shared.view.update(self.index, |worker| {
             let view = worker.partitions.entry(partition).or_default();
             view.restored_rows = part.count;
@@ -257,7 +256,6 @@ impl Life<'_> {
             partition,
             position: part.next,
             checkpoint,
-            rows,
             log_start: input.start,
             log_end: input.high_watermark,
             time_below_checkpoint,

@@ -117,6 +117,17 @@ impl Store {
         self.scan(partition, &RowKey::Symbol("").encode(), SymbolRow::decode)
     }
 
+    /// The first rows of the partition's symbols in `names`, by name: at most `limit`. `None` is no end.
+    pub fn symbol_span(
+        &self,
+        partition: u16,
+        names: (&str, Option<&str>),
+        limit: usize,
+    ) -> Result<Vec<(Box<str>, SymbolRow)>, StoreError> {
+        let kind = RowKey::Symbol("").encode();
+        self.scan_span(partition, &kind, names, limit, SymbolRow::decode)
+    }
+
     /// All class rows of the partition, by name.
     pub fn class_rows(&self, partition: u16) -> Result<Vec<(Box<str>, ClassRow)>, StoreError> {
         self.scan(partition, &RowKey::Class("").encode(), ClassRow::decode)
@@ -169,17 +180,35 @@ impl Store {
         kind: &[u8],
         decode: impl Fn(&[u8]) -> Result<R, RowError>,
     ) -> Result<Vec<(Box<str>, R)>, StoreError> {
-        let from = stored_key(partition, kind);
+        self.scan_span(partition, kind, ("", None), usize::MAX, decode)
+    }
+
+    fn scan_span<R>(
+        &self,
+        partition: u16,
+        kind: &[u8],
+        (first, end): (&str, Option<&str>),
+        limit: usize,
+        decode: impl Fn(&[u8]) -> Result<R, RowError>,
+    ) -> Result<Vec<(Box<str>, R)>, StoreError> {
+        let all = stored_key(partition, kind);
+        let key_of = |name: &str| [&all, name.as_bytes()].concat();
         let mut options = ReadOptions::default();
-        options.set_iterate_range(rocksdb::PrefixRange(from.as_slice()));
-        // A whole scan happens at restore; it must not drive out what the rounds look up.
+        options.set_iterate_range(rocksdb::PrefixRange(all.as_slice()));
+        options.set_iterate_lower_bound(key_of(first));
+        if let Some(end) = end {
+            options.set_iterate_upper_bound(key_of(end));
+        }
+        // What is scanned is not what the rounds look up; it must not drive that out.
         options.fill_cache(false);
         let mut rows = Vec::new();
         let mut at = self.db.raw_iterator_opt(options);
         at.seek_to_first();
-        while let Some((key, value)) = at.item() {
+        while rows.len() < limit
+            && let Some((key, value)) = at.item()
+        {
             let in_row = StoreError::in_row(key);
-            let name = key.get(from.len()..).unwrap_or_default();
+            let name = key.get(all.len()..).unwrap_or_default();
             let Ok(name) = str::from_utf8(name) else {
                 return Err(in_row(RowError::BadKey { key: key.escape_ascii().to_string() }));
             };

@@ -43,6 +43,33 @@ fn a_round_is_read_back_with_its_position() {
 }
 
 #[test]
+fn a_span_ends_before_its_end_and_at_its_limit() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = open(dir.path());
+    let writers = [2, 3, 4].map(|partition| store.writer(partition).expect("free"));
+    let checkpoint = CheckpointRow { next_offset: 0, epoch: 0, fingerprint: 0, input_time: None };
+    let names = ["A", "AB", "B", "C\u{10ffff}", "D"];
+    for writer in &writers {
+        let mut rows: Vec<Row> = names.iter().map(|name| symbol(name, Some(&seen(1)))).collect();
+        // Neighbours of other kinds, on both sides.
+        rows.push((RowKey::Checkpoint.encode(), Some(checkpoint.encode())));
+        rows.push((RowKey::Class("A").encode(), Some(ClassRow::default().encode())));
+        store.apply(&[(writer, batch(None, rows, 10))], 0).expect("applied");
+    }
+    let span = |from, until, limit| {
+        let rows = store.symbol_span(3, (from, until), limit).expect("read");
+        rows.into_iter().map(|(name, _)| name.into_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(span("", None, 100), names);
+    assert_eq!(span("", None, 2), ["A", "AB"]);
+    assert_eq!(span("AB", Some("C\u{10ffff}"), 100), ["AB", "B"]);
+    assert_eq!(span("B", Some("D"), 1), ["B"]);
+    assert_eq!(span("C\u{10ffff}", None, 100), names[3..]);
+    assert_eq!(span("E", None, 100), [""; 0]);
+    assert_eq!(span("B", Some("B"), 100), [""; 0]);
+}
+
+#[test]
 fn a_round_decided_elsewhere_is_refused_whole() {
     let dir = tempfile::tempdir().expect("a folder");
     let store = open(dir.path());
