@@ -212,6 +212,7 @@ fn settings() -> Settings {
         round_max_records: 100_000,
         error_after_ms: THRESHOLD_MS,
         grace_ms: GRACE_MS,
+        renew_after_ms: i64::MAX,
         hot_symbols: 100_000,
         page_symbols: PAGE_SYMBOLS,
         scan_rows_max: SCAN_ROWS_MAX,

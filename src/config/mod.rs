@@ -33,7 +33,7 @@ pub use self::{
     ingest::{IngestConfig, LeaseKind},
     journal::{JournalConfig, JournalKind},
     kafka::{KafkaConfig, Properties},
-    process::ProcessConfig,
+    process::{ProcessConfig, Replicas},
     reader::Setting,
     record::RecordConfig,
     secret::Secret,

@@ -4,6 +4,15 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{legal, reader::Section};
 
+/// Which partitions an instance follows that it does not own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replicas {
+    /// All: whatever it takes over is at hand.
+    All,
+    /// None: what it takes over is read from the changelog first.
+    None,
+}
+
 /// The gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessConfig {
@@ -21,6 +30,9 @@ pub struct ProcessConfig {
     /// `instance_id`: a name that survives restarts makes this a static group member, whose restart moves
     /// no partitions. Must differ between instances. Default: empty, a name of chance.
     pub instance_id: Option<String>,
+    /// `replicas`: `all` keeps a warm copy of the partitions that this instance does not own, so that taking one
+    /// over costs what is new and not what is stored; `none` keeps what it has had itself. Default: `all`.
+    pub replicas: Replicas,
     /// `http`: where `/metrics`, `/livez`, `/readyz` and `/v1/instance` answer. Default: `127.0.0.1:9464`.
     pub http: SocketAddr,
     /// `session_timeout`: an instance that is silent for this long has lost its partitions. At least
@@ -39,6 +51,8 @@ impl ProcessConfig {
         let instance_id = section
             .legal_text("instance_id", "", legal::ID_PART, |id| id.is_empty() || legal::is_id_part(id));
         let state_dir = section.legal_text("state_dir", "data/state", "a folder", |path| !path.is_empty());
+        let replicas =
+            section.legal_text("replicas", "all", "`all` or `none`", |text| ["all", "none"].contains(&text));
         let process = Self {
             group: section.legal_text("group", "tickgate", legal::ID_PART, legal::is_id_part),
             workers: section.number("workers", 1, 1..=64),
@@ -50,6 +64,7 @@ impl ProcessConfig {
             ),
             round_max_records: section.number("round_max_records", 100_000, 1..=10_000_000),
             instance_id: Some(instance_id).filter(|id| !id.is_empty()),
+            replicas: if replicas == "none" { Replicas::None } else { Replicas::All },
             http: section.address("http", "127.0.0.1:9464"),
             session_timeout: section.duration("session_timeout", "6s", seconds(6)..=seconds(30 * 60)),
             transaction_timeout: section.duration(

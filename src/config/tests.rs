@@ -197,7 +197,8 @@ fn a_broken_file_does_not_give_secrets_away() {
 
 /// Every setting as `tickgate config show` writes it.
 fn shown(config: &Config) -> String {
-    config.settings().iter().map(|setting| format!("{} = {}\n", setting.key, setting.value)).collect()
+    let lines = config.settings().iter().map(|setting| format!("{} = {}\n", setting.key, setting.value));
+    lines.collect::<Vec<_>>().concat()
 }
 
 proptest! {
@@ -212,23 +213,23 @@ proptest! {
         symbols in proptest::collection::vec("[ -~]{1,12}", 1..4),
         property in any::<String>(),
     ) {
-        let list = toml::Value::Array(symbols.iter().cloned().map(toml::Value::String).collect());
-        let mut given = format!("finnhub.symbols = {list}\n");
-        for (key, text) in [
-            ("process.group", group),
-            ("process.state_dir", folder),
-            ("process.http", format!("[::1]:{port}")),
-            ("topics.bad_data", format!("other_{topic}")),
-            ("process.commit_interval", format!("{}ms", times_ms.0)),
-            ("freshness.error_after", format!("{}ms", times_ms.1)),
-            ("topics.staging_retention", format!("{}ms", times_ms.2)),
-            ("kafka.properties.client.rack", property),
-        ] {
-            given += &format!("{key} = {}\n", toml::Value::String(text));
-        }
         let (workers, partitions, hot) = counts;
-        given += &format!("process.workers = {workers}\ntopics.partitions = {partitions}\n");
-        given += &format!("process.hot_symbols = {hot}\n");
+        let text = toml::Value::String;
+        let given = [
+            ("finnhub.symbols", toml::Value::Array(symbols.iter().cloned().map(text).collect())),
+            ("process.group", text(group)),
+            ("process.state_dir", text(folder)),
+            ("process.http", text(format!("[::1]:{port}"))),
+            ("topics.bad_data", text(format!("other_{topic}"))),
+            ("process.commit_interval", text(format!("{}ms", times_ms.0))),
+            ("freshness.error_after", text(format!("{}ms", times_ms.1))),
+            ("topics.staging_retention", text(format!("{}ms", times_ms.2))),
+            ("kafka.properties.client.rack", text(property)),
+            ("process.workers", toml::Value::Integer(workers.into())),
+            ("topics.partitions", toml::Value::Integer(partitions.into())),
+            ("process.hot_symbols", toml::Value::Integer(hot.into())),
+        ];
+        let given: String = given.map(|(key, value)| format!("{key} = {value}\n")).concat();
         let config = load(&given, &[]).unwrap();
         prop_assert_eq!(config.process.commit_interval, Duration::from_millis(times_ms.0));
         prop_assert_eq!(&config.finnhub.symbols, &symbols);

@@ -11,6 +11,9 @@ use crate::model::{CheckpointRow, Event, Kind, Offset, Partition, Rule, SymbolRo
 /// One thing to do.
 #[derive(Debug, Clone)]
 pub enum Effect {
+    /// Take the assignment on: the group is answered, and nothing is read of it yet. From here on the group can be
+    /// heard while the takeover goes on. Answer: `Done`.
+    Accept(Vec<Partition>),
     /// Read who committed last for each partition, pending commits ignored. Answer: `Owners`.
     ReadOwners(Vec<Partition>),
     /// End the transactions of these dead owners. Answer: `Done`.
@@ -19,6 +22,8 @@ pub enum Effect {
     AwaitStable(Vec<Partition>),
     /// Commit these very offsets plainly, with the own id, under the current generation. Answer: `Done`.
     Claim(Vec<(Partition, Offset)>),
+    /// Mark these very offsets plainly as given up, where the group still takes that from the worker. Answer: `Done`.
+    Disclaim(Vec<(Partition, Offset)>),
     /// Ask for the changelog's high watermarks (not its last stable offsets). Answer: `Targets`.
     ReadTargets(Vec<Partition>),
     /// Read the changelog read-committed up to the targets into the store. Answer: `Restored`.
@@ -134,11 +139,13 @@ pub enum Output {
 
 impl Effect {
     /// The names of all effects that are carried out and answered.
-    pub const CARRIED_OUT: [&'static str; 19] = [
+    pub const CARRIED_OUT: [&'static str; 21] = [
+        "accept",
         "read owners",
         "fence",
         "await stable",
         "claim",
+        "disclaim",
         "read targets",
         "restore",
         "resume",
@@ -159,10 +166,12 @@ impl Effect {
     /// What the log calls it.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Accept(_) => "accept",
             Self::ReadOwners(_) => "read owners",
             Self::Fence(_) => "fence",
             Self::AwaitStable(_) => "await stable",
             Self::Claim(_) => "claim",
+            Self::Disclaim(_) => "disclaim",
             Self::ReadTargets(_) => "read targets",
             Self::Restore(_) => "restore",
             Self::Resume(_) => "resume",
@@ -190,11 +199,13 @@ impl fmt::Display for Effect {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(to, "{}", self.name())?;
         match self {
-            Self::ReadOwners(partitions)
+            Self::Accept(partitions)
+            | Self::ReadOwners(partitions)
             | Self::AwaitStable(partitions)
             | Self::ReadTargets(partitions)
             | Self::Release(partitions) => partitions.iter().try_for_each(|of| write!(to, " {of}")),
             Self::Claim(offsets)
+            | Self::Disclaim(offsets)
             | Self::Resume(offsets)
             | Self::Rewind(offsets)
             | Self::LookAtEnds(offsets) => offsets.iter().try_for_each(|(of, at)| write!(to, " {of}@{at}")),

@@ -113,6 +113,8 @@ pub enum Failure {
         /// What the journal said.
         reason: String,
     },
+    /// The group said something while a takeover was under way: what it said comes next.
+    Superseded,
     /// The claim came from an old generation.
     Refused {
         /// What the journal said.
@@ -135,6 +137,7 @@ impl Failure {
             Self::Unsendable { .. } => "unsendable",
             Self::Unknown => "unknown",
             Self::Fenced { .. } => "fenced",
+            Self::Superseded => "superseded",
             Self::Refused { .. } => "refused",
             Self::Store { .. } => "store",
             Self::Interrupted => "interrupted",

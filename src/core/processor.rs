@@ -29,6 +29,8 @@ pub enum Wake {
     Commit,
     /// A symbol's silence may have become too long, or nobody has looked yet when one will.
     Look,
+    /// A partition has had no round for so long that its stores' age begins to matter.
+    Renew,
 }
 
 /// One worker's share of the gate.
@@ -126,7 +128,8 @@ impl Processor {
             Input::Shutdown { generation } => {
                 self.expect_idle();
                 self.generation = generation;
-                let partitions = self.tasks.keys().copied().collect();
+                let begun = self.takeover.iter().flat_map(|takeover| &takeover.partitions);
+                let partitions = self.tasks.keys().chain(begun).copied().collect();
                 self.release(partitions, Some(Stop::Clean), now);
             }
             answer => {
@@ -160,13 +163,19 @@ impl Processor {
             let due_ms = round.began_ms + self.settings.commit_interval_ms;
             return Some((wait(due_ms - now.monotonic_ms), Wake::Commit));
         }
-        let deadline_ms = self.deadlines.first()?;
-        if self.deadlines.unknown().is_some() {
-            return Some((Duration::ZERO, Wake::Look));
-        }
-        let until_due_ms = deadline_ms.saturating_add(self.settings.grace_ms).saturating_sub(now.wall.0);
-        let until_look_ms = self.look_not_before_ms - now.monotonic_ms;
-        Some((wait(until_due_ms.max(until_look_ms)), Wake::Look))
+        let look = self.deadlines.first().map(|deadline_ms| {
+            if self.deadlines.unknown().is_some() {
+                return (Duration::ZERO, Wake::Look);
+            }
+            let until_due_ms = deadline_ms.saturating_add(self.settings.grace_ms).saturating_sub(now.wall.0);
+            let until_look_ms = self.look_not_before_ms - now.monotonic_ms;
+            (wait(until_due_ms.max(until_look_ms)), Wake::Look)
+        });
+        let idle_since_ms = self.tasks.values().map(|task| task.settled_ms).min();
+        let renew = idle_since_ms.map(|since_ms| {
+            (wait(since_ms.saturating_add(self.settings.renew_after_ms) - now.monotonic_ms), Wake::Renew)
+        });
+        look.into_iter().chain(renew).min_by_key(|(wait, _)| *wait)
     }
 
     /// Where the worker stands.
@@ -183,7 +192,7 @@ impl Processor {
     fn answered(&mut self, outstanding: Outstanding, answer: Input<'_>, now: Now) {
         match (outstanding, answer) {
             (Outstanding::Abort, Input::Done) => self.aborted(),
-            (Outstanding::Apply, Input::Done) => self.applied(),
+            (Outstanding::Apply, Input::Done) => self.applied(now),
             (_, Input::Done) => {}
             (Outstanding::Commit, Input::Committed(positions)) => self.committed(&positions),
             (_, Input::Owners(owners)) => self.owners_read(&owners),
@@ -214,6 +223,8 @@ impl Processor {
                 self.abort(reason);
             }
             Failure::Abort { reason } | Failure::Fenced { reason } => self.rebuild(reason),
+            // The takeover is kept for what it has claimed; the event that ended it decides what becomes of it.
+            Failure::Superseded => self.effects.clear(),
             Failure::Refused { reason } => self.refused(reason),
             Failure::Store { reason } => self.stop(Stop::Store(reason)),
             Failure::Interrupted => self.stop(Stop::Interrupted),
@@ -254,7 +265,19 @@ impl Processor {
         match wake {
             Wake::Commit => self.finish_round(),
             Wake::Look => self.look(generation, now),
+            Wake::Renew => self.renew(generation, now),
         }
+    }
+
+    /// A round without records for what has long had none. Nothing but a commit proves that a worker still owns a
+    /// partition, and so that its store is current: one that nobody knows to be so for days is rebuilt.
+    fn renew(&mut self, generation: Generation, now: Now) {
+        self.generation = generation;
+        let settled_before_ms = now.monotonic_ms - self.settings.renew_after_ms / 2;
+        let idle = |task: &&Task| task.settled_ms <= settled_before_ms;
+        let idle: Vec<Partition> = self.tasks.values().filter(idle).map(|task| task.partition).collect();
+        self.open_round(generation, now).partitions.extend(idle);
+        self.finish_round();
     }
 
     fn expect_idle(&self) {

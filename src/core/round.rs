@@ -109,7 +109,7 @@ impl Processor {
     }
 
     /// The store stands at the round: the hot map, the deadlines and the offsets follow.
-    pub(super) fn applied(&mut self) {
+    pub(super) fn applied(&mut self, now: Now) {
         let round = self.round.take().expect("an apply belongs to an open round");
         for (partition, page, at) in &round.settles {
             self.deadlines.settle(*partition, page, *at);
@@ -117,7 +117,7 @@ impl Processor {
         let (deadlines, threshold_ms) = (&mut self.deadlines, self.settings.error_after_ms);
         for (partition, position) in &round.positions {
             let Some(task) = self.tasks.get_mut(partition) else { continue };
-            task.settle(*position, |symbol, before, row| {
+            task.settle(*position, now.monotonic_ms, |symbol, before, row| {
                 deadlines.moved(*partition, symbol, before, row, threshold_ms);
             });
         }
@@ -167,7 +167,11 @@ impl Processor {
     pub(super) fn release(&mut self, partitions: Vec<Partition>, stop: Option<Stop>, now: Now) {
         let owned: Vec<Partition> =
             partitions.iter().copied().filter(|p| self.tasks.contains_key(p)).collect();
+        let left = self.give_up_takeover(&partitions);
         self.after.push(After::Release(partitions));
+        if !left.is_empty() {
+            self.after.push(After::TakeOver(left));
+        }
         self.after.extend(stop.map(After::Stop));
         if owned.is_empty() && self.round.is_none() {
             for after in std::mem::take(&mut self.after) {

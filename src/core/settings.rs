@@ -15,6 +15,8 @@ pub struct Settings {
     pub error_after_ms: i64,
     /// How long the clock waits after a deadline before it looks.
     pub grace_ms: i64,
+    /// A partition without a round for so long gets one without records.
+    pub renew_after_ms: i64,
     /// Bound on the symbols held in memory, over all partitions of the worker.
     pub hot_symbols: usize,
     /// How many symbols a page of deadlines is cut to.

@@ -11,12 +11,17 @@ use crate::model::{Offset, Partition};
 /// A takeover under way.
 #[derive(Debug)]
 pub(super) struct Takeover {
-    partitions: Vec<Partition>,
+    pub(super) partitions: Vec<Partition>,
     committed: Vec<(Partition, Option<Offset>)>,
 }
 
 impl Processor {
-    pub(super) fn assigned(&mut self, partitions: Vec<Partition>) {
+    pub(super) fn assigned(&mut self, mut partitions: Vec<Partition>) {
+        // What was being taken over when these came is still the worker's.
+        let begun = self.takeover.take().map(|takeover| takeover.partitions).unwrap_or_default();
+        partitions.extend(begun);
+        partitions.sort_unstable();
+        partitions.dedup();
         if partitions.is_empty() {
             self.effects.push_back(Effect::Resume(Vec::new()));
         } else if self.round.is_some() {
@@ -28,6 +33,7 @@ impl Processor {
     }
 
     pub(super) fn take_over(&mut self, partitions: Vec<Partition>) {
+        self.effects.push_back(Effect::Accept(partitions.clone()));
         self.effects.push_back(Effect::ReadOwners(partitions.clone()));
         self.takeover = Some(Takeover { partitions, committed: Vec::new() });
     }
@@ -56,6 +62,18 @@ impl Processor {
             self.effects.push_back(Effect::Claim(claims));
         }
         self.effects.push_back(Effect::ReadTargets(takeover.partitions.clone()));
+    }
+
+    /// Partitions are given up while they are being taken over. What was claimed is marked, or the next owner would
+    /// fence an id that lives. Answers what is left to be taken over.
+    pub(super) fn give_up_takeover(&mut self, given_up: &[Partition]) -> Vec<Partition> {
+        let Some(takeover) = self.takeover.take() else { return Vec::new() };
+        let mut claimed = claims(&takeover.committed);
+        claimed.retain(|(partition, _)| given_up.contains(partition));
+        if !claimed.is_empty() {
+            self.effects.push_back(Effect::Disclaim(claimed));
+        }
+        takeover.partitions.into_iter().filter(|partition| !given_up.contains(partition)).collect()
     }
 
     pub(super) fn refused(&mut self, reason: String) {
@@ -97,7 +115,7 @@ impl Processor {
                         found.push(partition);
                     }
                     resume.push((partition, next));
-                    self.add_task(&part, next);
+                    self.add_task(&part, next, now);
                 }
                 Err(refusal) => {
                     self.refuse(takeover, refusal);
@@ -167,9 +185,9 @@ impl Processor {
         Ok(part.log_start)
     }
 
-    fn add_task(&mut self, part: &Restored, next: Offset) {
+    fn add_task(&mut self, part: &Restored, next: Offset, now: Now) {
         let epoch = part.checkpoint.as_ref().map_or(0, |row| row.epoch);
-        let mut task = Task::new(part.partition, next, part.position, epoch);
+        let mut task = Task::new(part.partition, next, part.position, epoch, now.monotonic_ms);
         task.time = part.checkpoint.as_ref().and_then(|row| row.input_time);
         task.committed_time = task.time;
         self.deadlines.add(part.partition);

@@ -41,6 +41,8 @@ pub(super) struct Task {
     pub(super) next: Offset,
     /// The changelog position that the store stands at.
     pub(super) position: Offset,
+    /// When the store was last written on the proof that the worker owns the partition. Monotonic.
+    pub(super) settled_ms: i64,
     /// Raised by a reset.
     pub(super) epoch: u32,
     /// Kafka time of the last input, committed and with the open round.
@@ -55,12 +57,13 @@ pub(super) struct Task {
 }
 
 impl Task {
-    pub(super) fn new(partition: Partition, next: Offset, position: Offset, epoch: u32) -> Self {
+    pub(super) fn new(partition: Partition, next: Offset, position: Offset, epoch: u32, now_ms: i64) -> Self {
         Self {
             partition,
             committed: next,
             next,
             position,
+            settled_ms: now_ms,
             epoch,
             committed_time: None,
             time: None,
@@ -132,6 +135,7 @@ impl Task {
     pub(super) fn settle(
         &mut self,
         position: Offset,
+        now_ms: i64,
         mut each: impl FnMut(&Arc<str>, Option<&SymbolRow>, Option<&SymbolRow>),
     ) {
         for (id, row) in self.pending.drain(..) {
@@ -147,6 +151,7 @@ impl Task {
         self.committed = self.next;
         self.committed_time = self.time;
         self.position = position;
+        self.settled_ms = now_ms;
         let committed = self.committed;
         self.unsendable.retain(|offset, _| *offset >= committed);
     }

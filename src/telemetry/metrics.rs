@@ -54,6 +54,14 @@ pub struct GateMetrics {
     pub restored_rows: IntCounter,
     /// Seconds from a partition's assignment until its state was up to date.
     pub restore_duration: Histogram,
+    /// Changelog rows that restores under way have yet to read, at most.
+    pub restore_left: IntGauge,
+    /// Partitions of the changelog that this instance follows as a replica.
+    pub replica_partitions: IntGauge,
+    /// Changelog offsets that the replica has not taken in yet, over all partitions that it follows.
+    pub replica_lag: IntGauge,
+    /// Changelog rows that the replica has taken in.
+    pub replica_rows: IntCounter,
     /// Dead owners' transactional ids fenced.
     pub fenced: IntCounter,
     /// Rebalances of the group seen here.
@@ -228,6 +236,20 @@ impl Metrics {
                 "tickgate_restore_seconds",
                 "Seconds from a partition's assignment until its state was up to date.",
             ),
+            restore_left: self.gauge(
+                "tickgate_restore_remaining_rows",
+                "Changelog rows that restores under way have yet to read, at most.",
+            ),
+            replica_partitions: self.gauge(
+                "tickgate_replica_partitions",
+                "Partitions of the changelog that this instance follows as a replica.",
+            ),
+            replica_lag: self.gauge(
+                "tickgate_replica_lag_records",
+                "Changelog offsets that the replica has not taken in yet, over all partitions that it follows.",
+            ),
+            replica_rows: self
+                .counter("tickgate_replica_rows_total", "Changelog rows that the replica has taken in."),
             fenced: self.counter("tickgate_fenced_total", "Dead owners' transactional ids fenced."),
             rebalances: self.counter("tickgate_rebalances_total", "Rebalances of the group seen here."),
             stale_symbols: self.gauges(

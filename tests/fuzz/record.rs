@@ -102,6 +102,7 @@ fn settings(small: bool) -> Settings {
         round_max_records: 3,
         error_after_ms: 1_000,
         grace_ms: 50,
+        renew_after_ms: i64::MAX / 2,
         hot_symbols: usize::from(!small),
         page_symbols: 1,
         scan_rows_max: 2,

@@ -10,7 +10,6 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tickgate_state::{CheckpointRow, Store, StoreIdentity, StoreOptions, SymbolRow};
 
 use crate::{
     cluster::Settings,
@@ -18,6 +17,7 @@ use crate::{
     feed::Feed,
     gate::{Gate, PATIENCE, wait_for},
     offsets::wait_caught_up,
+    stores::assert_as_from_nothing,
 };
 
 /// Rounds that are not the first ones any more.
@@ -104,31 +104,6 @@ fn comes_back(gate: &mut Gate, must: Must, what: &str) {
     }
     let rows: u64 = gate.restores().iter().map(|restore| restore.rows).sum();
     assert!(rows > 0, "{what}: nothing was read from the changelog");
-}
-
-type Content = Vec<(Option<CheckpointRow>, Vec<(Box<str>, SymbolRow)>)>;
-
-/// What the store of an instance that is not running holds, by partition.
-fn content(settings: &Settings, state: &Path) -> Content {
-    let identity = StoreIdentity {
-        group: settings.group().to_owned(),
-        changelog: format!("{}-last_seen-changelog", settings.group()),
-        cluster: String::new(),
-    };
-    let store = Store::open(state, &identity, &StoreOptions::default()).unwrap();
-    let partitions = 0..u16::try_from(PARTITIONS).unwrap();
-    let read = |partition| (store.checkpoint(partition).unwrap(), store.symbol_rows(partition).unwrap());
-    partitions.map(read).collect()
-}
-
-/// Holds the stopped instance's store against one made from the changelog alone.
-fn assert_as_from_nothing(settings: &Settings, gate: &Gate, what: &str) {
-    let mut fresh = Gate::start(settings);
-    fresh.wait_ready();
-    assert_eq!(fresh.terminate(), Some(0));
-    let [own, expected] = [gate, &fresh].map(|gate| content(settings, &gate.state_dir()));
-    assert!(own.iter().all(|(checkpoint, rows)| checkpoint.is_some() && !rows.is_empty()), "{what}");
-    assert!(own == expected, "{what}: it holds other rows than the changelog");
 }
 
 /// What it is, what must come of it, and how it is done to a state directory.

@@ -35,6 +35,7 @@ mod proof;
 mod raw;
 mod recording;
 mod refusals;
+mod replicas;
 mod rig;
 mod role;
 #[path = "../scenario/mod.rs"]
@@ -45,6 +46,7 @@ mod sink;
 #[cfg(feature = "fault-points")]
 mod soak;
 mod startup;
+mod stores;
 mod topics;
 #[cfg(feature = "fault-points")]
 mod zombies;

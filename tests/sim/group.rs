@@ -251,8 +251,9 @@ impl Seat {
                 self.phase = Phase::Joining;
                 group.rejoin(self.member, now_ms);
             }
-            Phase::Told(_) | Phase::Steady(_) => self.phase = Phase::Steady(Vec::new()),
-            Phase::Joining => {}
+            Phase::Told(_) => self.phase = Phase::Steady(Vec::new()),
+            // What it has taken on it has until the group wants it back.
+            Phase::Steady(_) | Phase::Joining => {}
         }
     }
 

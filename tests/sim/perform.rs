@@ -32,11 +32,20 @@ impl Life {
         let stops = home.asked_to_stop;
         site.trace.note(format_args!("{} {effect}", self.id));
         self.slip_before(effect, home);
+        if self.is_superseded(effect, home, site) {
+            site.tally.note(Kind::Superseded);
+            return Ok(Some(Input::Failed(Failure::Superseded)));
+        }
         let answer = match effect {
+            Effect::Accept(_) => {
+                self.seat.assign();
+                Some(Input::Done)
+            }
             Effect::ReadOwners(partitions) => self.read_owners(partitions, site),
             Effect::Fence(ids) => patiently(self.fence(ids, site)?, stops),
             Effect::AwaitStable(partitions) => patiently(await_stable(partitions, site), stops),
             Effect::Claim(offsets) => Some(self.claim(offsets, site)?),
+            Effect::Disclaim(offsets) => Some(self.disclaim(offsets, site)?),
             Effect::ReadTargets(partitions) => {
                 self.current_at = home.now(site).wall.0;
                 patiently(read_targets(partitions, site), stops)
@@ -271,6 +280,21 @@ impl Life {
         site.tally.note(Kind::Claimed);
         for (partition, offset) in offsets {
             let claim = Claim { transactional_id: self.id.clone(), released: false };
+            site.journal.offsets.commit(*partition, *offset, claim.encode());
+            site.owners.commits(*partition, membership.1, &self.id)?;
+        }
+        Ok(Input::Done)
+    }
+
+    /// What the group no longer takes is somebody else's already.
+    fn disclaim(&self, offsets: &[(Partition, Offset)], site: &mut Site) -> Result<Input<'static>, Breach> {
+        let membership = (self.seat.member, self.seat.generation);
+        if !accepts(membership, site) || site.planted == Planted::NotDisclaimed {
+            return Ok(Input::Done);
+        }
+        site.tally.note(Kind::Disclaimed);
+        for (partition, offset) in offsets {
+            let claim = Claim { transactional_id: self.id.clone(), released: true };
             site.journal.offsets.commit(*partition, *offset, claim.encode());
             site.owners.commits(*partition, membership.1, &self.id)?;
         }

@@ -1,9 +1,9 @@
 //! Bringing a store up to the changelog's end, a slice at a time, by a worker that takes a partition over; and by
 //! a replica, between takeovers.
 //!
-//! The product has no replicas yet. What is modelled is the store's contract that they will stand on: a partition
-//! has one writer at a time, a slice of committed rows may be applied wherever the store stands, and a restore
-//! goes on from there.
+//! Of replicas the store's contract is modelled: a partition has one writer at a time, a replica is the writer for
+//! a slice and no longer, a slice of committed rows may be applied wherever the store stands, a restore goes on from
+//! there, and a store is as current as a look at the log's end says that it has reached.
 
 use tickgate::core::Input;
 use tickgate::core::effect::Target;
@@ -81,7 +81,8 @@ impl Life {
         // What it has then is no store to decide on; the group takes no commit from it.
         let whole = site.group.accepts(self.seat.member, self.seat.generation);
         for target in targets {
-            let position = Some(target.changelog_end);
+            // A replica may have passed a marker that came after the target was taken.
+            let position = home.disk.position(target.partition).max(Some(target.changelog_end));
             let (partition, rows) = (target.partition, Vec::new());
             let arrived = Write { partition, clears: false, rows, checkpoint: None, position, current_at };
             home.disk.apply(vec![arrived]);
@@ -118,7 +119,8 @@ impl Life {
             if home.disk.was_followed(target.partition) {
                 site.tally.note(Kind::WarmTakeover);
             }
-            distrust(home, target.partition, target.changelog_end, self.current_at, site);
+            let end = site.journal.high_watermark(Topic::Changelog, target.partition);
+            distrust(home, target.partition, end, self.current_at, site);
         }
         Ok(())
     }
@@ -139,6 +141,11 @@ pub fn follow(home: &mut Home, partition: Partition, site: &mut Site) -> Result<
         home.disk.note_followed(partition);
         site.tally.note(Kind::ReplicaSlice);
         home.look_at(partition, false, site)?;
+    } else if home.disk.position(partition).is_some() {
+        // It stands at the end, and is known to.
+        let (rows, position) = (Vec::new(), home.disk.position(partition));
+        let renewed = Write { partition, clears: false, rows, checkpoint: None, position, current_at: now };
+        home.disk.apply(vec![renewed]);
     }
     home.disk.give_back(REPLICA, &[partition]);
     Ok(())

@@ -26,6 +26,8 @@ use crate::trace::Trace;
 pub const BASE_MS: i64 = 1_795_356_000_000;
 pub const THRESHOLD_MS: i64 = 30_000;
 pub const GRACE_MS: i64 = 5_000;
+/// Of the time that a store is trusted for, as much as in the gate.
+const RENEW_AFTER_MS: i64 = 60_000;
 
 #[derive(Debug)]
 pub struct Site {
@@ -75,6 +77,7 @@ impl Site {
             round_max_records: self.schedule.round_max_records,
             error_after_ms: THRESHOLD_MS,
             grace_ms: GRACE_MS,
+            renew_after_ms: RENEW_AFTER_MS,
             hot_symbols: self.schedule.hot_symbols,
             page_symbols: 1,
             scan_rows_max: 3,

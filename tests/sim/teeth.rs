@@ -29,6 +29,8 @@ pub enum Planted {
     TargetOfNewLeader,
     /// A plain commit while a transactional one is pending.
     ClaimBeforeStable,
+    /// What was claimed in a takeover that the group ended is not marked as given up.
+    NotDisclaimed,
     /// What an aborted round wrote is still seen.
     OverlayKept,
     /// After an abort the input goes on where it was.
@@ -57,7 +59,7 @@ pub struct Slip {
 }
 
 /// Each planted fault, and within how many seeds it must be found.
-const TEETH: [(Planted, u64); 19] = [
+const TEETH: [(Planted, u64); 20] = [
     (Planted::ApplyBeforeCommit, 5),
     (Planted::ReleaseBeforeApply, 50),
     (Planted::GiveUpFirst, 20),
@@ -69,6 +71,7 @@ const TEETH: [(Planted, u64); 19] = [
     (Planted::TargetAtLastStable, 200),
     (Planted::TargetOfNewLeader, 200),
     (Planted::ClaimBeforeStable, 50),
+    (Planted::NotDisclaimed, 1000),
     (Planted::OverlayKept, 20),
     (Planted::NoRewind, 50),
     (Planted::UnknownIsAborted, 100),

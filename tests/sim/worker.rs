@@ -124,6 +124,28 @@ impl Life {
         site.tally.killed_after(self.last);
     }
 
+    /// Whether the group has said something that ends a takeover here, or the process is to stop amid a restore.
+    pub fn is_superseded(&mut self, effect: &Effect, home: &Home, site: &mut Site) -> bool {
+        let listens = matches!(
+            effect,
+            Effect::ReadOwners(_)
+                | Effect::Fence(_)
+                | Effect::AwaitStable(_)
+                | Effect::Claim(_)
+                | Effect::ReadTargets(_)
+                | Effect::Restore(_)
+        );
+        // The group is heard between two attempts, not in their midst.
+        let heard = !self.seat.events.is_empty() && site.rng.random_bool(0.5);
+        let stops = home.asked_to_stop && self.restoring.is_some();
+        let ends = listens && heard || stops;
+        if ends {
+            self.note_interrupted(site);
+            (self.restoring, self.awaits_writer_since_ms, self.marks_until_ms) = (None, None, None);
+        }
+        ends
+    }
+
     fn note_interrupted(&self, site: &mut Site) {
         if self.restoring.as_ref().is_some_and(|restoring| restoring.slices > 0) {
             site.tally.note(Kind::RestoreInterrupted);

@@ -58,7 +58,7 @@ pub enum Read<'a> {
 }
 
 /// One changelog record.
-pub struct Row<'a>(BorrowedMessage<'a>);
+pub struct Row<'a>(pub(super) BorrowedMessage<'a>);
 
 impl Row<'_> {
     /// Its partition.
@@ -113,6 +113,11 @@ impl ChangelogReader {
     /// Whether every partition has been read.
     pub fn is_done(&self) -> bool {
         self.left.is_empty()
+    }
+
+    /// How many partitions have not been read to their end yet.
+    pub fn left(&self) -> usize {
+        self.left.len()
     }
 
     /// Waits up to `wait` for the next thing.

@@ -276,7 +276,28 @@ impl Membership {
         }
     }
 
-    /// Starts reading these partitions, and no others, here: the answer to an assignment.
+    /// Takes an assignment on before anything of it is read: the answer to it. While one waits for its answer,
+    /// librdkafka does not hear that the group rebalances or has ended the session, and the group waits for it.
+    pub fn accept(&self) -> Result<(), KafkaError> {
+        let awaited = self.consumer.context().awaited().take_if(|answer| *answer == Answer::Assign);
+        if awaited.is_some() { self.consumer.assign(&TopicPartitionList::new()) } else { Ok(()) }
+    }
+
+    /// Waits up to `wait` for the group to say something; whether it has. For a member that reads nothing yet: a
+    /// record is an error.
+    pub fn listen(&self, wait: Duration) -> Result<bool, KafkaError> {
+        if self.has_event() {
+            return Ok(true);
+        }
+        match self.consumer.poll(wait) {
+            // It would be lost.
+            Some(Ok(_)) => Err(KafkaError::MessageConsumptionFatal(RDKafkaErrorCode::State)),
+            Some(Err(error)) => Err(error),
+            None => Ok(self.has_event()),
+        }
+    }
+
+    /// Starts reading these partitions, and no others, here: an answer to an assignment too.
     pub fn assign(&self, offsets: &[(Partition, Offset)]) -> Result<(), KafkaError> {
         let list = self.list(offsets)?;
         *self.consumer.context().awaited() = None;
@@ -318,9 +339,10 @@ impl Membership {
         done.elements().iter().try_for_each(rdkafka::topic_partition_list::TopicPartitionListElem::error)
     }
 
-    /// Commits these very offsets outside a transaction with the own id, under the current generation.
-    pub fn claim(&self, offsets: &[(Partition, Offset)], id: &str) -> Result<(), KafkaError> {
-        let claim = Claim { transactional_id: id.to_owned(), released: false }.encode();
+    /// Commits these very offsets outside a transaction with the own id, under the current generation; marked as
+    /// given up or not.
+    pub fn claim(&self, offsets: &[(Partition, Offset)], id: &str, released: bool) -> Result<(), KafkaError> {
+        let claim = Claim { transactional_id: id.to_owned(), released }.encode();
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         for (partition, offset) in offsets {
             let mut element = list.add_partition(&self.topic, *partition);
@@ -365,6 +387,12 @@ pub struct Joining<'a> {
     pub session_timeout: Duration,
     /// librdkafka properties that only bear on speed and memory.
     pub tuning: &'a [(&'a str, &'a str)],
+}
+
+/// Whether an error of a fetch says that the member can do nothing more but start over.
+pub fn is_final(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::MessageConsumptionFatal(_))
+        || error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
 }
 
 /// Whether an error of a plain commit says that the membership has moved on.

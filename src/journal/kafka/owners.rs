@@ -2,7 +2,7 @@
 //! the end of a dead owner.
 //!
 //! Two consumers of the same group that never subscribe: one that sees past open transactions and one that
-//! does not. Each call is one attempt, bounded by `REQUEST_TIMEOUT`.
+//! does not. Each call is one attempt, bounded in time.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -24,6 +24,8 @@ pub struct Owners {
     config: ClientConfig,
     uncommitted: BaseConsumer<Logged>,
     committed: BaseConsumer<Logged>,
+    /// Bound on one request.
+    patience: Duration,
 }
 
 /// How long one fencing may take; it waits for the dead owner's transaction to be aborted.
@@ -34,6 +36,11 @@ const PEEK_TIMEOUT: Duration = Duration::from_secs(5);
 impl Owners {
     /// `config` has brokers and security.
     pub fn new(config: ClientConfig, group: &str) -> Result<Self, KafkaError> {
+        Self::with_patience(config, group, REQUEST_TIMEOUT)
+    }
+
+    /// The same, with another bound on one request.
+    pub fn with_patience(config: ClientConfig, group: &str, patience: Duration) -> Result<Self, KafkaError> {
         let consumer = |isolation: &str| -> Result<BaseConsumer<Logged>, KafkaError> {
             let mut config = config.clone();
             config
@@ -46,7 +53,7 @@ impl Owners {
             config.create_with_context(Logged)
         };
         let (uncommitted, committed) = (consumer("read_uncommitted")?, consumer("read_committed")?);
-        Ok(Self { config, uncommitted, committed })
+        Ok(Self { config, uncommitted, committed, patience })
     }
 
     /// Who committed last, pending commits ignored.
@@ -55,8 +62,7 @@ impl Owners {
         topic: &str,
         of: &[Partition],
     ) -> Result<Vec<(Partition, Option<Claim>)>, KafkaError> {
-        let found =
-            self.uncommitted.committed_offsets(list(topic, of, RdOffset::Invalid)?, REQUEST_TIMEOUT)?;
+        let found = self.uncommitted.committed_offsets(list(topic, of, RdOffset::Invalid)?, self.patience)?;
         found
             .elements()
             .iter()
@@ -73,7 +79,7 @@ impl Owners {
         topic: &str,
         of: &[Partition],
     ) -> Result<Vec<(Partition, Option<Offset>)>, KafkaError> {
-        let found = self.committed.committed_offsets(list(topic, of, RdOffset::Invalid)?, REQUEST_TIMEOUT)?;
+        let found = self.committed.committed_offsets(list(topic, of, RdOffset::Invalid)?, self.patience)?;
         found
             .elements()
             .iter()
@@ -90,9 +96,9 @@ impl Owners {
 
     /// Start, last stable offset and high watermark of these partitions.
     pub fn ends(&self, topic: &str, of: &[Partition]) -> Result<BTreeMap<Partition, TopicEnds>, KafkaError> {
-        let stable = times(&self.committed, topic, of, RdOffset::End)?;
-        let high = times(&self.uncommitted, topic, of, RdOffset::End)?;
-        let start = times(&self.uncommitted, topic, of, RdOffset::Beginning)?;
+        let stable = times(&self.committed, topic, of, RdOffset::End, self.patience)?;
+        let high = times(&self.uncommitted, topic, of, RdOffset::End, self.patience)?;
+        let start = times(&self.uncommitted, topic, of, RdOffset::Beginning, self.patience)?;
         Ok(of
             .iter()
             .filter_map(|partition| {
@@ -112,7 +118,7 @@ impl Owners {
         topic: &str,
         of: &[Partition],
     ) -> Result<BTreeMap<Partition, Offset>, KafkaError> {
-        times(&self.uncommitted, topic, of, RdOffset::End)
+        times(&self.uncommitted, topic, of, RdOffset::End, self.patience)
     }
 
     /// The last stable offsets alone.
@@ -121,19 +127,19 @@ impl Owners {
         topic: &str,
         of: &[Partition],
     ) -> Result<BTreeMap<Partition, Offset>, KafkaError> {
-        times(&self.committed, topic, of, RdOffset::End)
+        times(&self.committed, topic, of, RdOffset::End, self.patience)
     }
 
     /// How many partitions the topic has.
     pub fn partitions(&self, topic: &str) -> Result<Partition, KafkaError> {
-        let metadata = self.committed.fetch_metadata(Some(topic), REQUEST_TIMEOUT)?;
+        let metadata = self.committed.fetch_metadata(Some(topic), self.patience)?;
         let found = metadata.topics().first().map_or(0, |found| found.partitions().len());
         Ok(Partition::try_from(found).unwrap_or(Partition::MAX))
     }
 
     /// How many members the group has.
     pub fn members(&self, group: &str) -> Result<usize, KafkaError> {
-        let groups = self.committed.fetch_group_list(Some(group), REQUEST_TIMEOUT)?;
+        let groups = self.committed.fetch_group_list(Some(group), self.patience)?;
         Ok(groups.groups().iter().filter(|of| of.name() == group).map(|of| of.members().len()).sum())
     }
 
@@ -194,8 +200,9 @@ fn times(
     topic: &str,
     of: &[Partition],
     end: RdOffset,
+    patience: Duration,
 ) -> Result<BTreeMap<Partition, Offset>, KafkaError> {
-    let found = consumer.offsets_for_times(list(topic, of, end)?, REQUEST_TIMEOUT)?;
+    let found = consumer.offsets_for_times(list(topic, of, end)?, patience)?;
     found
         .elements()
         .iter()

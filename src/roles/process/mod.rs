@@ -6,9 +6,13 @@ mod fault_point;
 mod naming;
 mod outputs;
 mod perform;
+mod replica;
 mod restore;
+mod stored;
+mod tokens;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::anyhow;
-use tickgate_state::{OpenError, Store, StoreIdentity, StoreOptions};
+use tickgate_state::{OpenError, Store, StoreError, StoreIdentity, StoreOptions};
 
 use super::{Exit, Failure, Shutdown};
 use crate::config::{Config, JournalKind};
@@ -25,11 +29,13 @@ use crate::core::rules::RuleSettings;
 use crate::core::settings::{PAGE_SYMBOLS, SCAN_ROWS_MAX};
 use crate::core::{Now, Settings, Stop};
 use crate::journal::kafka::client;
-use crate::model::WallTime;
+use crate::model::{Offset, WallTime};
 use crate::telemetry::health::{self, Pages, Readiness};
 use crate::telemetry::instance::InstanceView;
 use crate::telemetry::metrics::{GateMetrics, Metrics};
 use crate::telemetry::rarely::{REMINDER_EVERY, Rarely};
+use replica::Replica;
+use tokens::Tokens;
 use worker::Worker;
 
 /// How long a stop may take before whatever still waits is left to the successor.
@@ -37,6 +43,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(4);
 /// How long a state directory may be in use by a process that is on its way out.
 const LOCKED_FOR: Duration = Duration::from_secs(10);
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
+/// A partition without a round for so long gets one without records, so that no store of it counts as forgotten.
+const RENEW_AFTER: Duration = Duration::from_hours(12);
 /// Bounds by time what a crash makes the next start replay.
 const FLUSH_EVERY: Duration = Duration::from_secs(5);
 
@@ -57,6 +65,7 @@ struct Shared {
     started_ms: i64,
     origin: Instant,
     store: Arc<Store>,
+    tokens: Arc<Tokens>,
     metrics: GateMetrics,
     readiness: Readiness,
     view: InstanceView,
@@ -64,6 +73,8 @@ struct Shared {
     /// When the stop was asked for, on the monotonic clock; 0 before.
     stop_asked_ms: AtomicI64,
     progress: Mutex<Vec<Progress>>,
+    /// What each worker's restore has yet to read.
+    restoring: Mutex<BTreeMap<u32, Offset>>,
     #[cfg(feature = "fault-points")]
     fault_point: fault_point::FaultPoint,
 }
@@ -84,6 +95,7 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
         changelog: config.changelog(),
         started_ms: wall_ms(),
         origin: Instant::now(),
+        tokens: Tokens::of(Arc::clone(&store)),
         store,
         metrics: metrics.gate(),
         readiness: Readiness::default(),
@@ -92,6 +104,7 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
         shutdown,
         stop_asked_ms: AtomicI64::new(0),
         progress: Mutex::new(vec![Progress::default(); usize::try_from(config.process.workers).unwrap_or(1)]),
+        restoring: Mutex::default(),
         config: config.clone(),
         #[cfg(feature = "fault-points")]
         fault_point,
@@ -133,6 +146,7 @@ fn run_workers(shared: &Arc<Shared>) -> Result<Vec<Stop>, Failure> {
         });
         threads.push(thread.map_err(Failure::breach)?);
     }
+    let replica = Replica::start(shared).map_err(Failure::breach)?;
     while !shared.shutdown.wait(FLUSH_EVERY) {
         if let Err(error) = shared.store.flush_soon() {
             tracing::error!(%error, "the store could not be flushed");
@@ -143,14 +157,15 @@ fn run_workers(shared: &Arc<Shared>) -> Result<Vec<Stop>, Failure> {
     }
     // From here on what waits has only so long.
     shared.may_wait();
-    threads
-        .into_iter()
-        .map(|thread| {
-            thread
-                .join()
-                .map_err(|_| Failure::breach(anyhow!("a worker ended by a defect; its panic is above")))
-        })
-        .collect()
+    let defect = |_| Failure::breach(anyhow!("a worker ended by a defect; its panic is above"));
+    let mut stops = Vec::new();
+    for thread in threads {
+        stops.push(thread.join().map_err(defect)?);
+    }
+    if let Some(replica) = replica {
+        stops.extend(replica.join().map_err(defect)?);
+    }
+    Ok(stops)
 }
 
 fn finish(shared: &Shared, stops: Vec<Stop>) -> Result<Exit, Failure> {
@@ -256,6 +271,7 @@ fn settings(config: &Config, args: &Args) -> Settings {
         round_max_records: count(config.process.round_max_records),
         error_after_ms: ms(config.freshness.error_after),
         grace_ms: ms(config.freshness.grace),
+        renew_after_ms: ms(RENEW_AFTER),
         hot_symbols: count(config.process.hot_symbols) / count(config.process.workers).max(1),
         page_symbols: PAGE_SYMBOLS,
         scan_rows_max: SCAN_ROWS_MAX,
@@ -311,6 +327,21 @@ impl Shared {
             |of: fn(&Progress) -> usize| i64::try_from(all.iter().map(of).sum::<usize>()).unwrap_or(i64::MAX);
         self.metrics.symbols.set(sum(|progress| progress.watched_symbols + progress.stale_symbols));
         self.metrics.stale_symbols.with_label_values(&["error"]).set(sum(|progress| progress.stale_symbols));
+    }
+
+    /// Notes how many rows a worker's restore has yet to read.
+    fn restoring(&self, worker: u32, left: Offset) {
+        let mut all = self.restoring.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(worker, left);
+        self.metrics.restore_left.set(all.values().sum());
+    }
+
+    /// What went wrong with the store, which is marked if it cannot be trusted any more.
+    fn store_failed(&self, error: &StoreError) -> String {
+        if error.is_corruption() {
+            self.store.mark_damaged(&error.to_string());
+        }
+        error.to_string()
     }
 
     fn partitions_changed(&self) {

@@ -10,8 +10,8 @@ use super::worker::{Life, name};
 use crate::core::Generation;
 use crate::core::effect::{Applied, Effect, Span, Writes};
 use crate::core::input::{End, Failure, Input, Owner};
-use crate::journal::kafka::membership;
 use crate::journal::kafka::producer::{Outgoing, Trouble};
+use crate::journal::kafka::{client, membership};
 use crate::model::{Offset, Partition};
 use crate::telemetry::rarely::{REMINDER_EVERY, Rarely};
 
@@ -26,13 +26,16 @@ impl Life<'_> {
     /// Carries one effect out; effects without an answer never come here.
     pub(super) fn perform(&mut self, effect: Effect) -> Input<'static> {
         let staging = self.shared.config.topics.staging.clone();
+        self.listens = is_takeover(&effect);
         let answer = match effect {
+            Effect::Accept(_) => self.membership.accept().map_err(rebuild).map(|()| Input::Done),
             Effect::ReadOwners(partitions) => self.read_owners(&staging, &partitions),
             Effect::Fence(ids) => self.fence(&ids),
             Effect::AwaitStable(partitions) => self
                 .patiently("stable committed offsets", || self.owners.stable_offsets(&staging, &partitions))
                 .map(Input::Stable),
             Effect::Claim(offsets) => self.claim(&offsets),
+            Effect::Disclaim(offsets) => self.disclaim(&offsets),
             Effect::ReadTargets(partitions) => {
                 self.current_at_ms = self.shared.now().wall.0;
                 self.patiently("the changelog's ends", || {
@@ -101,12 +104,40 @@ impl Life<'_> {
 
     fn claim(&self, offsets: &[(Partition, Offset)]) -> Result<Input<'static>, Failure> {
         let claimed =
-            self.patiently("a claim", || match self.membership.claim(offsets, self.producer.id()) {
+            self.patiently("a claim", || match self.membership.claim(offsets, self.producer.id(), false) {
                 Err(error) if membership::is_stale_membership(&error) => Ok(Err(error.to_string())),
                 Err(error) => Err(error),
                 Ok(()) => Ok(Ok(())),
             })?;
         claimed.map(|()| Input::Done).map_err(|reason| Failure::Refused { reason })
+    }
+
+    /// What the group no longer takes is somebody else's already.
+    fn disclaim(&self, offsets: &[(Partition, Offset)]) -> Result<Input<'static>, Failure> {
+        self.patiently("a mark", || match self.membership.claim(offsets, self.producer.id(), true) {
+            Err(error) if membership::is_stale_membership(&error) => {
+                tracing::info!(worker = self.index, %error, "partitions are given up without a mark");
+                Ok(())
+            }
+            marked => marked,
+        })?;
+        Ok(Input::Done)
+    }
+
+    /// Hears the group amid a takeover, which ends when it has said something.
+    pub(super) fn listen(&self, wait: Duration) -> Result<(), Failure> {
+        if !self.listens {
+            return Ok(());
+        }
+        match self.membership.listen(wait) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(Failure::Superseded),
+            Err(error) if membership::is_final(&error) => Err(rebuild(error)),
+            Err(error) => {
+                client::log_error(&error, "the takeover goes on when it can");
+                Ok(())
+            }
+        }
     }
 
     fn resume(&mut self, offsets: &[(Partition, Offset)]) -> Result<Input<'static>, Failure> {
@@ -200,7 +231,7 @@ impl Life<'_> {
                 rows: encode(write),
                 position: Position { changelog_next: part.to },
             };
-            batches.push((writer, batch));
+            batches.push((&**writer, batch));
         }
         let applied = self.shared.store.apply(&batches, self.current_at_ms);
         applied.map(|()| Input::Done).map_err(|error| match error {
@@ -299,6 +330,7 @@ impl Life<'_> {
                     if self.shared.shutdown.wait(pause) {
                         return Err(Failure::Interrupted);
                     }
+                    self.listen(Duration::ZERO)?;
                 }
             }
             pause = (pause * 2).min(Duration::from_secs(1));
@@ -306,10 +338,7 @@ impl Life<'_> {
     }
 
     pub(super) fn store_failed(&self, error: &tickgate_state::StoreError) -> Failure {
-        if error.is_corruption() {
-            self.shared.store.mark_damaged(&error.to_string());
-        }
-        Failure::Store { reason: error.to_string() }
+        Failure::Store { reason: self.shared.store_failed(error) }
     }
 
     /// What must follow a producer's trouble.
@@ -330,6 +359,19 @@ impl Life<'_> {
             },
         }
     }
+}
+
+/// Whether the effect belongs to a takeover that the group may end.
+fn is_takeover(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::ReadOwners(_)
+            | Effect::Fence(_)
+            | Effect::AwaitStable(_)
+            | Effect::Claim(_)
+            | Effect::ReadTargets(_)
+            | Effect::Restore(_)
+    )
 }
 
 /// The partition as the store's keys have it.

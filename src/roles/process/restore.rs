@@ -1,37 +1,43 @@
-//! Bringing the store up to the changelog's end before a partition is processed: the tail only, from the
-//! position that the store stands at.
+//! Bringing the store up to the changelog's end before a partition is processed: the tail only, from the position that
+//! the store stands at, and slice by slice, so that between two of them the group is heard. What it says ends the
+//! restore; the slices that are written stay.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaError;
-use tickgate_state::{PartitionWriter, Position, Row};
+use tickgate_state::PartitionWriter;
 
 use super::perform::key_partition;
-use super::worker::Life;
+use super::stored::{Bounds, Part, SLICE_ROWS, SliceError};
+use super::worker::{Life, name};
 use crate::core::effect::Target;
 use crate::core::input::{Failure, Restored};
 use crate::journal::kafka::changelog::{ChangelogReader, Read, Slice};
 use crate::journal::kafka::{TopicEnds, client};
 use crate::model::{Offset, Partition};
 
-/// Changelog rows that go into the store at once.
-const SLICE_ROWS: usize = 10_000;
-/// A store that may have missed tombstones is rebuilt: the changelog's `delete.retention.ms`, less a day.
-const TRUSTED_FOR_MS: i64 = 6 * 24 * 60 * 60 * 1000;
-/// A restore must be over half a day before tombstones that it has not read may go.
-const OVER_WITHIN_MS: i64 = TRUSTED_FOR_MS + 12 * 60 * 60 * 1000;
+/// How long the restore reads before it listens to the group again.
+const LISTEN_EVERY: Duration = Duration::from_millis(50);
+/// How often people are told how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+/// How often machines are.
+const SHOW_EVERY: Duration = Duration::from_millis(500);
+/// Pause before another in the process is asked for a partition's token again.
+const TOKEN_PAUSE: Duration = Duration::from_millis(2);
+/// How long a worker of this process that has lost a partition may be late in letting go of it.
+const TOKEN_PATIENCE: Duration = Duration::from_secs(10);
 
-/// One partition on its way.
-struct Part {
-    target: Offset,
-    from: Option<Offset>,
-    next: Offset,
-    /// When what is stored was last known to be current. Only the last slice makes it newer: a store that is left
-    /// half-way may miss tombstones as if nothing had been added.
-    current_at_ms: i64,
-    rows: Vec<Row>,
-    count: u64,
+/// The partitions of one restore, and what is known of how far they are.
+struct Restore {
+    parts: BTreeMap<Partition, (Part, Target)>,
+    began: Instant,
+    shown: Instant,
+    told: Instant,
+    /// Rows read when people were told last.
+    told_rows: u64,
+    /// Partitions that are not read to their end yet.
+    open: usize,
 }
 
 impl Life<'_> {
@@ -41,28 +47,38 @@ impl Life<'_> {
         let changelog = &self.shared.changelog;
         let staging = &self.shared.config.topics.staging;
         self.await_last_stable(targets)?;
-        let logs = self.patiently("the changelog's start", || self.owners.ends(changelog, &partitions))?;
         for partition in &partitions {
             self.take_writer(*partition)?;
         }
+        // Asked last: a replica may have passed a marker that came after the target was taken.
+        let logs = self.patiently("the changelog's ends", || self.owners.ends(changelog, &partitions))?;
         let mut parts = BTreeMap::new();
         for target in targets {
             let part = self.start_part(target, logs.get(&target.partition))?;
-            parts.insert(target.partition, part);
+            parts.insert(target.partition, (part, *target));
         }
-        self.read_changelog(&mut parts)?;
+        let mut restore = Restore { parts, began, shown: began, told: began, told_rows: 0, open: 0 };
+        let read = match self.read_changelog(&mut restore) {
+            // What has been read need not be read again, whoever restores the partition next.
+            Err(Failure::Superseded) => {
+                let written = restore.parts.values_mut().try_for_each(|(part, _)| self.write_slice(part));
+                written.and(Err(Failure::Superseded))
+            }
+            read => read,
+        };
+        self.shared.metrics.restored_rows.inc_by(restore.rows());
+        self.shared.restoring(self.index, 0);
+        read?;
         let inputs = self.patiently("staging's ends", || self.owners.ends(staging, &partitions))?;
-        let rows: u64 = parts.values().map(|part| part.count).sum();
-        self.shared.metrics.restored_rows.inc_by(rows);
         self.shared.metrics.restore_duration.observe(began.elapsed().as_secs_f64());
         tracing::info!(
             worker = self.index,
             partitions = partitions.len(),
-            rows,
+            rows = restore.rows(),
             ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             "restored from the changelog"
         );
-        targets.iter().map(|target| self.restored(target, &parts, inputs.get(&target.partition))).collect()
+        targets.iter().map(|target| self.restored(target, &restore, inputs.get(&target.partition))).collect()
     }
 
     /// Markers arrive after a commit was answered: below the target, the last round may not be readable yet.
@@ -80,152 +96,157 @@ impl Life<'_> {
         })
     }
 
-    /// The right to write a partition; a worker of this process that has just lost it may be a moment late.
+    /// The right to write a partition: from the replica after a slice at most, from a worker of this process that has
+    /// just lost it a moment later.
     fn take_writer(&mut self, partition: Partition) -> Result<(), Failure> {
         if self.writers.contains_key(&partition) {
             return Ok(());
         }
-        let give_up = Instant::now() + Duration::from_secs(10);
+        let give_up = Instant::now() + TOKEN_PATIENCE;
+        let mut wish = self.shared.tokens.want(partition);
         loop {
-            match self.shared.store.writer(key_partition(partition)) {
-                Ok(writer) => {
-                    self.writers.insert(partition, writer);
+            match wish.token() {
+                Ok(token) => {
+                    self.writers.insert(partition, token);
                     return Ok(());
                 }
-                Err(taken) if Instant::now() > give_up => {
-                    return Err(Failure::Fenced { reason: taken.to_string() });
+                Err(_) if Instant::now() > give_up => {
+                    let reason =
+                        format!("another worker of this process does not let go of partition {partition}");
+                    return Err(Failure::Fenced { reason });
                 }
-                Err(_) if self.shared.shutdown.wait(Duration::from_millis(20)) => {
-                    return Err(Failure::Interrupted);
-                }
-                Err(_) => {}
+                Err(again) => wish = again,
+            }
+            self.listen(Duration::ZERO)?;
+            if self.shared.shutdown.wait(TOKEN_PAUSE) {
+                return Err(Failure::Interrupted);
             }
         }
     }
 
     fn start_part(&self, target: &Target, log: Option<&TopicEnds>) -> Result<Part, Failure> {
-        let partition = target.partition;
-        let writer = self.writer(partition)?;
-        let stored = self
-            .shared
-            .store
-            .position(key_partition(partition))
-            .map_err(|error| self.store_failed(&error))?;
+        let writer = self.writer(target.partition)?;
+        let (start, end) = log.map_or((0, 0), |log| (log.start, log.high_watermark));
+        let bounds = Bounds { start, end: end.max(target.changelog_end) };
         let now_ms = self.shared.now().wall.0;
-        let age_ms = self
-            .shared
-            .store
-            .age_ms(key_partition(partition), now_ms)
-            .map_err(|error| self.store_failed(&error))?;
-        let start = log.map_or(0, |log| log.start);
-        let mut from = stored.map(|position| position.changelog_next);
-        let untrue = match (from, age_ms) {
-            (Some(at), _) if at > target.changelog_end => {
-                Some("its position lies beyond the changelog's end")
-            }
-            (Some(at), _) if at < start => Some("its position lies before the changelog's start"),
-            (Some(_), Some(age_ms)) if age_ms > TRUSTED_FOR_MS => Some("it may have missed tombstones"),
-            _ => None,
-        };
-        if let Some(why) = untrue {
-            tracing::warn!(
-                worker = self.index,
-                partition,
-                "the stored partition cannot be true ({why}); rebuilding it"
-            );
-            self.shared.store.clear_partition(writer).map_err(|error| self.store_failed(&error))?;
-            from = None;
-        }
-        let next = from.unwrap_or(start);
-        let stored_at_ms = from.and(age_ms).map(|age_ms| now_ms - age_ms);
-        let current_at_ms = stored_at_ms.unwrap_or(self.current_at_ms);
-        Ok(Part { target: target.changelog_end, from, next, current_at_ms, rows: Vec::new(), count: 0 })
+        let part = Part::start(&self.shared.store, writer, bounds, self.current_at_ms, now_ms);
+        part.map_err(|error| self.store_failed(&error))
     }
 
-    fn read_changelog(&self, parts: &mut BTreeMap<Partition, Part>) -> Result<(), Failure> {
-        let slices: Vec<Slice> = parts
-            .iter()
-            .filter(|(_, part)| part.next < part.target)
-            .map(|(partition, part)| Slice { partition: *partition, from: Some(part.next), to: part.target })
+    fn read_changelog(&self, restore: &mut Restore) -> Result<(), Failure> {
+        let slices: Vec<Slice> = restore
+            .parts
+            .values()
+            .filter(|(part, target)| part.next < target.changelog_end)
+            .map(|(part, target)| Slice {
+                partition: part.partition,
+                from: Some(part.next),
+                to: target.changelog_end,
+            })
             .collect();
-        let config = client::base_config(
-            &self.shared.config.kafka,
-            &format!("restore-{}-{}", self.shared.instance, self.index),
-        );
         if !slices.is_empty() {
+            let role = format!("restore-{}-{}", self.shared.instance, self.index);
+            let config = client::base_config(&self.shared.config.kafka, &role);
             let group = &self.shared.config.process.group;
             let mut reader = self.patiently("the changelog", || {
                 ChangelogReader::start(config.clone(), group, &self.shared.changelog, &slices)
             })?;
             while !reader.is_done() {
-                self.read_some(&mut reader, parts)?;
+                restore.open = reader.left();
+                self.show_restore(restore);
+                self.read_some(&mut reader, restore)?;
+                self.listen(Duration::ZERO)?;
+                if self.shared.shutdown.is_requested() {
+                    // Asked to stop, a worker gives up in order what it was about to take over.
+                    return Err(Failure::Superseded);
+                }
             }
         }
         // The position passes the markers at the end, so that the next restore need not read them.
-        for (partition, part) in parts.iter_mut() {
-            part.next = part.next.max(part.target);
-            part.current_at_ms = self.current_at_ms;
-            self.write_slice(*partition, part)?;
+        for (part, target) in restore.parts.values_mut() {
+            part.arrive(target.changelog_end, self.current_at_ms);
+            self.write_slice(part)?;
         }
         Ok(())
     }
 
-    fn read_some(
-        &self,
-        reader: &mut ChangelogReader,
-        parts: &mut BTreeMap<Partition, Part>,
-    ) -> Result<(), Failure> {
-        match reader.next(Duration::from_millis(100)) {
-            Ok(Read::Row(row)) => {
-                let Some(part) = parts.get_mut(&row.partition()) else { return Ok(()) };
-                part.rows.push((row.key().to_vec(), row.value().map(<[u8]>::to_vec)));
-                part.next = row.offset() + 1;
-                part.count += 1;
-                if part.rows.len() >= SLICE_ROWS {
-                    self.write_slice(row.partition(), part)?;
+    /// Reads for a moment. Each partition that has a slice together is written.
+    fn read_some(&self, reader: &mut ChangelogReader, restore: &mut Restore) -> Result<(), Failure> {
+        let until = Instant::now() + LISTEN_EVERY;
+        while !reader.is_done() {
+            let wait = until.saturating_duration_since(Instant::now());
+            if wait.is_zero() {
+                break;
+            }
+            match reader.next(wait) {
+                Ok(Read::Row(row)) => {
+                    let Some((part, _)) = restore.parts.get_mut(&row.partition()) else { continue };
+                    part.take(row.offset(), row.key(), row.value());
+                    if part.unwritten() >= SLICE_ROWS {
+                        self.write_slice(part)?;
+                    }
                 }
-            }
-            Ok(Read::End(_)) => {}
-            Ok(Read::Waiting) => {
-                if self.shared.shutdown.is_requested() {
-                    return Err(Failure::Interrupted);
+                Ok(Read::End(_) | Read::Waiting) => {}
+                Err(error) if client::is_unreachable(&error) => {
+                    client::log_error(&error, "reading the changelog goes on when it can");
                 }
-            }
-            Err(error) if client::is_unreachable(&error) => {
-                client::log_error(&error, "reading the changelog goes on when it can");
-            }
-            Err(error) => {
-                return Err(Failure::Fenced { reason: format!("reading the changelog failed: {error}") });
+                Err(error) => {
+                    return Err(Failure::Fenced { reason: format!("reading the changelog failed: {error}") });
+                }
             }
         }
         Ok(())
     }
 
-    fn write_slice(&self, partition: Partition, part: &mut Part) -> Result<(), Failure> {
-        let age_ms = self.shared.now().wall.0 - part.current_at_ms;
-        if age_ms > OVER_WITHIN_MS {
-            // Only a machine that slept comes here. Started over, the restore finds the store too old.
-            let reason = format!("the restore of partition {partition} stood still for days");
-            return Err(Failure::Fenced { reason });
-        }
-        let writer = self.writer(partition)?;
-        let rows = std::mem::take(&mut part.rows);
-        let position = Position { changelog_next: part.next };
-        let written = self.shared.store.restore_slice(writer, rows, position, part.current_at_ms);
-        written.map_err(|error| self.store_failed(&error))?;
+    fn write_slice(&self, part: &mut Part) -> Result<(), Failure> {
+        let writer = self.writer(part.partition)?;
+        part.write(&self.shared.store, writer, self.shared.now().wall.0).map_err(|error| match error {
+            SliceError::Store(error) => self.store_failed(&error),
+            stale => Failure::Fenced { reason: stale.to_string() },
+        })?;
         #[cfg(feature = "fault-points")]
         self.shared.fault_point.pass(super::fault_point::Instant::Within, "restore");
         Ok(())
     }
 
+    /// How far the restore is, for `/readyz` and the metrics, and now and then in the log.
+    fn show_restore(&self, restore: &mut Restore) {
+        if restore.shown.elapsed() < SHOW_EVERY {
+            return;
+        }
+        restore.shown = Instant::now();
+        let (all, left) = (restore.parts.len(), restore.left());
+        self.shared.restoring(self.index, left);
+        let what = format!("its state: restoring {} of {all} partitions, {left} rows left", restore.open);
+        self.shared.readiness.awaits(&name(self.index), what);
+        let since = restore.told.elapsed();
+        if since < TELL_EVERY {
+            return;
+        }
+        let rows = restore.rows();
+        let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX).max(1);
+        let rows_per_second = (rows - restore.told_rows) * 1000 / ms;
+        (restore.told, restore.told_rows) = (Instant::now(), rows);
+        tracing::info!(
+            worker = self.index,
+            open = restore.open,
+            partitions = all,
+            rows,
+            left,
+            rows_per_second,
+            seconds = restore.began.elapsed().as_secs(),
+            "restoring from the changelog"
+        );
+    }
+
     fn restored(
         &self,
         target: &Target,
-        parts: &BTreeMap<Partition, Part>,
+        restore: &Restore,
         input: Option<&TopicEnds>,
     ) -> Result<Restored, Failure> {
         let partition = target.partition;
-        let (Some(part), Some(input)) = (parts.get(&partition), input) else {
+        let (Some((part, _)), Some(input)) = (restore.parts.get(&partition), input) else {
             return Err(Failure::Fenced { reason: format!("partition {partition} is gone from a topic") });
         };
         let store = &self.shared.store;
@@ -265,6 +286,19 @@ impl Life<'_> {
     fn writer(&self, partition: Partition) -> Result<&PartitionWriter, Failure> {
         self.writers
             .get(&partition)
+            .map(std::ops::Deref::deref)
             .ok_or_else(|| Failure::Fenced { reason: format!("partition {partition} has no writer here") })
+    }
+}
+
+impl Restore {
+    /// Rows read so far.
+    fn rows(&self) -> u64 {
+        self.parts.values().map(|(part, _)| part.count).sum()
+    }
+
+    /// Rows that are still to be read, at most: there may be gaps among the offsets.
+    fn left(&self) -> Offset {
+        self.parts.values().map(|(part, target)| (target.changelog_end - part.next).max(0)).sum()
     }
 }

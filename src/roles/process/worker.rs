@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
-use tickgate_state::PartitionWriter;
 
 use super::counting::Tally;
+use super::tokens::Token;
 use super::{Shared, naming};
 use crate::core::effect::Notice;
 use crate::core::input::Failure;
@@ -53,7 +53,9 @@ pub(super) struct Life<'a> {
     pub(super) owners: &'a Owners,
     pub(super) batch: Vec<BorrowedMessage<'a>>,
     /// The right to write each owned partition's state.
-    pub(super) writers: BTreeMap<Partition, PartitionWriter>,
+    pub(super) writers: BTreeMap<Partition, Token>,
+    /// Whether the effect under way ends when the group says something.
+    pub(super) listens: bool,
     /// Wall time at which the changelog of the own partitions was last known to hold nothing that this worker does
     /// not have or is about to restore: what it writes to the store is as current as that.
     pub(super) current_at_ms: i64,
@@ -162,6 +164,7 @@ impl Worker {
             owners: &owners,
             batch: Vec::new(),
             writers: BTreeMap::new(),
+            listens: false,
             current_at_ms: shared.now().wall.0,
             sent: Vec::new(),
             tally: Tally::default(),
@@ -281,17 +284,11 @@ impl Life<'_> {
         }
         let error = polled.err()?;
         match error.rdkafka_error_code() {
-            Some(
-                RDKafkaErrorCode::AutoOffsetReset
-                | RDKafkaErrorCode::OffsetOutOfRange
-                | RDKafkaErrorCode::Fatal,
-            ) => {
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
                 // What is committed is checked against the log anew when partitions are taken over.
                 Some(Ended::Rejoin(error.to_string()))
             }
-            _ if matches!(error, KafkaError::MessageConsumptionFatal(_)) => {
-                Some(Ended::Rejoin(error.to_string()))
-            }
+            _ if membership::is_final(&error) => Some(Ended::Rejoin(error.to_string())),
             _ => {
                 client::log_error(&error, "reading staging goes on when it can");
                 None

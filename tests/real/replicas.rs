@@ -1,0 +1,193 @@
+//! Replicas, and restores that take long: an instance has at hand what it does not own, takes over by the tail alone,
+//! and is heard by its group, and hears it, while it restores.
+
+use std::time::Duration;
+
+use rdkafka::{
+    ClientConfig,
+    producer::{BaseProducer, BaseRecord, Producer as _},
+};
+use serde_json::Value;
+use tickgate::model::partition_of;
+use tickgate_state::{RowKey, SymbolRow};
+
+use crate::{
+    cluster::Settings,
+    feed::Feed,
+    gate::{Gate, PATIENCE, wait_for},
+    offsets::wait_caught_up,
+    proof::Proof,
+    rig::Rig,
+    stores::assert_as_from_nothing,
+};
+
+/// Records that flow before an instance is needed, and meanwhile.
+const RECORDS: u32 = 6_000;
+
+fn prepare(test: &str, partitions: i32) -> Settings {
+    let settings = Settings::of(test).with("TOPICS__PARTITIONS", &partitions.to_string());
+    settings.run(&["topics", "apply", "--timeout", "3m"]).ended(0);
+    settings
+}
+
+fn flow(settings: &Settings, feed: &mut Feed) {
+    feed.flow(settings, RECORDS, Duration::from_secs(2));
+}
+
+/// Waits until the instance follows so many partitions and has all that they have.
+fn wait_followed(gate: &Gate, partitions: u64) {
+    wait_for("replica that has caught up", PATIENCE, || {
+        gate.get("/metrics")?;
+        let followed = gate.counter("tickgate_replica_partitions");
+        let lag = gate.counter("tickgate_replica_lag_records");
+        (followed == partitions && lag == 0).then_some(())
+    });
+}
+
+fn wait_owned(gates: &[&Gate], each: &[usize]) {
+    wait_for("partitions in these hands", PATIENCE, || {
+        let owned: Vec<usize> = gates.iter().map(|gate| gate.partitions().len()).collect();
+        (owned == each).then_some(())
+    });
+}
+
+/// Rows that the instance's last restore has read.
+fn last_restored(gate: &Gate) -> u64 {
+    gate.restores().last().map_or(0, |restore| restore.rows)
+}
+
+#[test]
+fn a_takeover_reads_the_tail_alone() {
+    const PARTITIONS: i32 = 12;
+    let settings = prepare("replica-tail", PARTITIONS);
+    let mut feed = Feed::new(21, PARTITIONS);
+    let (mut one, mut other) = (Gate::start(&settings), Gate::stopped(&settings));
+    flow(&settings, &mut feed);
+    wait_caught_up(&settings, PATIENCE);
+    other.start_again(&[]);
+    wait_owned(&[&one, &other], &[6, 6]);
+    flow(&settings, &mut feed);
+    wait_caught_up(&settings, PATIENCE);
+    wait_followed(&one, 6);
+    wait_followed(&other, 6);
+    // It owns nothing that it has not had as a replica, or restored when it came.
+    one.kill();
+    wait_owned(&[&other], &[12]);
+    assert_eq!(last_restored(&other), 0, "what was at hand was read again");
+    wait_followed(&other, 0);
+    flow(&settings, &mut feed);
+    wait_caught_up(&settings, PATIENCE);
+    // Back again it has what it had, and reads what is new of what it is given.
+    one.start_again(&[]);
+    wait_owned(&[&one, &other], &[6, 6]);
+    wait_followed(&one, 6);
+    assert_eq!(one.terminate(), Some(0));
+    wait_owned(&[&other], &[12]);
+    assert_eq!(other.terminate(), Some(0));
+    for gate in [&one, &other] {
+        assert_as_from_nothing(&settings, gate, "after takeovers");
+    }
+    Proof::of(&settings).assert_matches(feed.expected());
+}
+
+#[test]
+fn an_instance_that_owns_nothing_has_everything() {
+    const PARTITIONS: i32 = 2;
+    let settings = prepare("replica-idle", PARTITIONS);
+    let mut feed = Feed::new(22, PARTITIONS);
+    let mut gates = [Gate::start(&settings), Gate::start(&settings), Gate::start(&settings)];
+    wait_for("an instance for each partition", PATIENCE, || {
+        let owned: usize = gates.iter().map(|gate| gate.partitions().len()).sum();
+        (owned == 2 && gates.iter().all(|gate| gate.partitions().len() < 2)).then_some(())
+    });
+    flow(&settings, &mut feed);
+    wait_caught_up(&settings, PATIENCE);
+    let idle = gates.iter().position(|gate| gate.partitions().is_empty()).unwrap();
+    wait_followed(&gates[idle], 2);
+    gates.swap(0, idle);
+    // Then it has no more to do with what the others do while they stop.
+    assert_eq!(gates[0].terminate(), Some(0));
+    assert!(gates[0].logged("restored from the changelog").is_empty(), "it has owned nothing");
+    for gate in &mut gates[1..] {
+        assert_eq!(gate.terminate(), Some(0));
+    }
+    assert_as_from_nothing(&settings, &gates[0], "a replica");
+    Proof::of(&settings).assert_matches(feed.expected());
+}
+
+/// Puts rows into a changelog that no round has written to yet, each in a batch of its own.
+fn fill_changelog(settings: &Settings, partitions: i32, rows: usize) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", settings.direct())
+        .set("batch.num.messages", "1")
+        .set("linger.ms", "0")
+        .create()
+        .unwrap();
+    let topic = format!("{}-last_seen-changelog", settings.group());
+    let row = SymbolRow { listed_at: Some(1), ..SymbolRow::default() }.encode();
+    for number in 0..rows {
+        let symbol = format!("LONG {number}");
+        let key = RowKey::Symbol(&symbol).encode();
+        let partition = partition_of(symbol.as_bytes(), partitions);
+        let record = BaseRecord::to(&topic).key(&key).payload(&row).partition(partition);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+        producer.poll(Duration::ZERO);
+    }
+    producer.flush(PATIENCE).unwrap();
+}
+
+fn said(gate: &Gate, what: &str) -> Vec<Value> {
+    gate.logged(&format!("the group said: {what}"))
+}
+
+#[test]
+fn a_long_restore_costs_no_membership_and_holds_no_group_up() {
+    const PARTITIONS: i32 = 6;
+    const ROWS: usize = 9_000;
+    // Longer than a member may be deaf.
+    const SECONDS: u64 = 8;
+    let rig = Rig::take();
+    let settings = rig
+        .settings("restore-long", PARTITIONS)
+        .with("KAFKA__PROPERTIES__MAX_POLL_INTERVAL_MS", "6500")
+        // A batch a request.
+        .with("KAFKA__PROPERTIES__FETCH_MESSAGE_MAX_BYTES", "1")
+        .with("PROCESS__REPLICAS", "none");
+    let mut founder = Gate::start(&settings);
+    founder.wait_ready();
+    assert_eq!(founder.terminate(), Some(0));
+    fill_changelog(&settings, PARTITIONS, ROWS);
+    rig.proxies().for_each(|proxy| proxy.delay(Duration::from_millis(5)));
+    let mut one = Gate::start(&settings);
+    let shown = wait_for("restore that takes long", PATIENCE, || {
+        let lines = one.logged("restoring from the changelog");
+        lines.into_iter().find(|line| line["seconds"].as_u64() >= Some(SECONDS))
+    });
+    assert!(shown["left"].as_u64() > Some(0) && shown["rows_per_second"].as_u64() > Some(0), "{shown}");
+    let (status, waits_for) = one.ask("/readyz").unwrap();
+    assert!(status == 503 && waits_for.contains("restoring 6 of 6 partitions"), "{waits_for}");
+    assert!(one.counter("tickgate_restore_remaining_rows") > 0);
+    // Another one comes, and is not kept waiting.
+    let mut other = Gate::start(&settings);
+    wait_for("partitions for the other", PATIENCE, || said(&other, "Assigned([").pop());
+    assert!(one.restores().is_empty(), "the restore was over before the group was heard");
+    rig.mend();
+    wait_owned(&[&one, &other], &[3, 3]);
+    let restored = one.restores();
+    assert_eq!(restored.len(), 1, "{restored:?}");
+    assert_eq!(restored[0].partitions, 3);
+    let needed = u64::try_from(ROWS / 2).unwrap();
+    assert!(restored[0].rows < needed - needed / 10, "what was written was read again: {restored:?}");
+    for gate in [&one, &other] {
+        assert!(
+            said(gate, "Lost").is_empty() && !gate.log().contains("max.poll.interval.ms"),
+            "{}",
+            gate.log()
+        );
+        assert_eq!(gate.counter("tickgate_fenced_total"), 0, "nobody was dead");
+        assert_eq!(gate.counter("tickgate_restore_remaining_rows"), 0);
+        assert_eq!(gate.counter("tickgate_replica_partitions"), 0);
+    }
+    assert_eq!([one.terminate(), other.terminate()], [Some(0); 2]);
+    assert_as_from_nothing(&settings, &one, "an interrupted restore");
+}
