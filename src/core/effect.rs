@@ -22,8 +22,6 @@ pub enum Effect {
     AwaitStable(Vec<Partition>),
     /// Commit these very offsets plainly, with the own id, under the current generation. Answer: `Done`.
     Claim(Vec<(Partition, Offset)>),
-    /// Mark these very offsets plainly as given up, where the group still takes that from the worker. Answer: `Done`.
-    Disclaim(Vec<(Partition, Offset)>),
     /// Ask for the changelog's high watermarks (not its last stable offsets). Answer: `Targets`.
     ReadTargets(Vec<Partition>),
     /// Read the changelog read-committed up to the targets into the store. Answer: `Restored`.
@@ -139,13 +137,12 @@ pub enum Output {
 
 impl Effect {
     /// The names of all effects that are carried out and answered.
-    pub const CARRIED_OUT: [&'static str; 21] = [
+    pub const CARRIED_OUT: [&'static str; 20] = [
         "accept",
         "read owners",
         "fence",
         "await stable",
         "claim",
-        "disclaim",
         "read targets",
         "restore",
         "resume",
@@ -171,7 +168,6 @@ impl Effect {
             Self::Fence(_) => "fence",
             Self::AwaitStable(_) => "await stable",
             Self::Claim(_) => "claim",
-            Self::Disclaim(_) => "disclaim",
             Self::ReadTargets(_) => "read targets",
             Self::Restore(_) => "restore",
             Self::Resume(_) => "resume",
@@ -205,7 +201,6 @@ impl fmt::Display for Effect {
             | Self::ReadTargets(partitions)
             | Self::Release(partitions) => partitions.iter().try_for_each(|of| write!(to, " {of}")),
             Self::Claim(offsets)
-            | Self::Disclaim(offsets)
             | Self::Resume(offsets)
             | Self::Rewind(offsets)
             | Self::LookAtEnds(offsets) => offsets.iter().try_for_each(|(of, at)| write!(to, " {of}@{at}")),

@@ -23,6 +23,8 @@ pub(super) struct Round {
     pub(super) partitions: BTreeSet<Partition>,
     /// Partitions that are given up with this round.
     pub(super) released: BTreeSet<Partition>,
+    /// Partitions that were claimed, and are given up before they have a task: the mark is all that they need.
+    pub(super) unclaims: Vec<(Partition, Offset)>,
     /// Pages whose silences this round reports, and when each is due next.
     pub(super) settles: Vec<(Partition, First, Option<i64>)>,
     writes: Arc<Vec<Writes>>,
@@ -50,6 +52,7 @@ impl Processor {
             records: 0,
             partitions: BTreeSet::new(),
             released: BTreeSet::new(),
+            unclaims: Vec::new(),
             settles: Vec::new(),
             writes: Arc::default(),
             positions: Vec::new(),
@@ -72,6 +75,7 @@ impl Processor {
             writes.push(Writes { partition: *partition, rows: task.pending_rows(), checkpoint });
             offsets.push((*partition, task.next, round.released.contains(partition)));
         }
+        offsets.extend(round.unclaims.iter().map(|(partition, offset)| (*partition, *offset, true)));
         round.writes = Arc::new(writes);
         self.effects.extend([
             Effect::Log(round.writes.clone()),
@@ -167,13 +171,13 @@ impl Processor {
     pub(super) fn release(&mut self, partitions: Vec<Partition>, stop: Option<Stop>, now: Now) {
         let owned: Vec<Partition> =
             partitions.iter().copied().filter(|p| self.tasks.contains_key(p)).collect();
-        let left = self.give_up_takeover(&partitions);
+        let (claimed, left) = self.give_up_takeover(&partitions);
         self.after.push(After::Release(partitions));
         if !left.is_empty() {
             self.after.push(After::TakeOver(left));
         }
         self.after.extend(stop.map(After::Stop));
-        if owned.is_empty() && self.round.is_none() {
+        if owned.is_empty() && claimed.is_empty() && self.round.is_none() {
             for after in std::mem::take(&mut self.after) {
                 self.follow(after);
             }
@@ -183,6 +187,8 @@ impl Processor {
         let round = self.open_round(generation, now);
         round.partitions.extend(&owned);
         round.released.extend(&owned);
+        // Without the mark the next owner would fence an id that lives.
+        round.unclaims = claimed;
         self.finish_round();
     }
 

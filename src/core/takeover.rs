@@ -64,16 +64,17 @@ impl Processor {
         self.effects.push_back(Effect::ReadTargets(takeover.partitions.clone()));
     }
 
-    /// Partitions are given up while they are being taken over. What was claimed is marked, or the next owner would
-    /// fence an id that lives. Answers what is left to be taken over.
-    pub(super) fn give_up_takeover(&mut self, given_up: &[Partition]) -> Vec<Partition> {
-        let Some(takeover) = self.takeover.take() else { return Vec::new() };
+    /// Partitions are given up while they are being taken over. Answers what of them may be claimed, with the offsets,
+    /// and what is left to be taken over.
+    pub(super) fn give_up_takeover(
+        &mut self,
+        given_up: &[Partition],
+    ) -> (Vec<(Partition, Offset)>, Vec<Partition>) {
+        let Some(takeover) = self.takeover.take() else { return (Vec::new(), Vec::new()) };
         let mut claimed = claims(&takeover.committed);
         claimed.retain(|(partition, _)| given_up.contains(partition));
-        if !claimed.is_empty() {
-            self.effects.push_back(Effect::Disclaim(claimed));
-        }
-        takeover.partitions.into_iter().filter(|partition| !given_up.contains(partition)).collect()
+        let left = takeover.partitions.into_iter().filter(|partition| !given_up.contains(partition));
+        (claimed, left.collect())
     }
 
     pub(super) fn refused(&mut self, reason: String) {

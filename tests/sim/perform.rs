@@ -45,7 +45,6 @@ impl Life {
             Effect::Fence(ids) => patiently(self.fence(ids, site)?, stops),
             Effect::AwaitStable(partitions) => patiently(await_stable(partitions, site), stops),
             Effect::Claim(offsets) => Some(self.claim(offsets, site)?),
-            Effect::Disclaim(offsets) => Some(self.disclaim(offsets, site)?),
             Effect::ReadTargets(partitions) => {
                 self.current_at = home.now(site).wall.0;
                 patiently(read_targets(partitions, site), stops)
@@ -286,21 +285,6 @@ impl Life {
         Ok(Input::Done)
     }
 
-    /// What the group no longer takes is somebody else's already.
-    fn disclaim(&self, offsets: &[(Partition, Offset)], site: &mut Site) -> Result<Input<'static>, Breach> {
-        let membership = (self.seat.member, self.seat.generation);
-        if !accepts(membership, site) || site.planted == Planted::NotDisclaimed {
-            return Ok(Input::Done);
-        }
-        site.tally.note(Kind::Disclaimed);
-        for (partition, offset) in offsets {
-            let claim = Claim { transactional_id: self.id.clone(), released: true };
-            site.journal.offsets.commit(*partition, *offset, claim.encode());
-            site.owners.commits(*partition, membership.1, &self.id)?;
-        }
-        Ok(Input::Done)
-    }
-
     fn send(&mut self, outputs: &[Output], site: &mut Site) -> Answer {
         if site.fails(site.schedule.refusals / 4) {
             return Some(Input::Failed(Failure::Abort { reason: "a send failed".to_owned() }));
@@ -387,7 +371,17 @@ impl Life {
                 (*partition, *offset, claim.encode())
             })
             .collect();
+        // All of them belong to a takeover that the group has ended.
+        let unclaims = self.round.positions.is_empty();
+        if unclaims && site.planted == Planted::NotUnclaimed {
+            return Some(Input::Done);
+        }
         match site.journal.send_offsets((&self.id, self.epoch), &list, Some(of)) {
+            Ok(()) if unclaims => {
+                self.round.known = true;
+                site.tally.note(Kind::Unclaimed);
+                Some(Input::Done)
+            }
             Ok(()) => Some(Input::Done),
             Err(Trouble::Busy) => None,
             Err(Trouble::Fenced) => Some(Input::Failed(fenced())),

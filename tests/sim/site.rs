@@ -14,7 +14,7 @@ use crate::invariants::one_owner::Owners;
 use crate::invariants::refusals::Refusals;
 use crate::invariants::routing::Routes;
 use crate::invariants::silences::Silences;
-use crate::invariants::{Breach, fencing, hold, one_output, store};
+use crate::invariants::{Breach, fencing, hold, one_output, store, unclaims};
 use crate::journal::{Journal, Topic};
 use crate::reference::Reference;
 use crate::schedule::Schedule;
@@ -100,6 +100,11 @@ impl Site {
     pub fn look(&mut self) -> Result<(), Breach> {
         for txn in std::mem::take(&mut self.journal.decided) {
             fencing::check(txn, &self.journal)?;
+            if unclaims::is_one(txn, &self.journal) {
+                unclaims::check(txn, &self.journal)?;
+                self.owners.check(txn, &self.journal)?;
+                continue;
+            }
             self.refusals.check(txn, &self.journal)?;
             self.owners.check(txn, &self.journal)?;
             self.routes.check(txn, &self.journal, &self.reference)?;

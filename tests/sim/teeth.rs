@@ -30,7 +30,7 @@ pub enum Planted {
     /// A plain commit while a transactional one is pending.
     ClaimBeforeStable,
     /// What was claimed in a takeover that the group ended is not marked as given up.
-    NotDisclaimed,
+    NotUnclaimed,
     /// What an aborted round wrote is still seen.
     OverlayKept,
     /// After an abort the input goes on where it was.
@@ -71,7 +71,7 @@ const TEETH: [(Planted, u64); 20] = [
     (Planted::TargetAtLastStable, 200),
     (Planted::TargetOfNewLeader, 200),
     (Planted::ClaimBeforeStable, 50),
-    (Planted::NotDisclaimed, 1000),
+    (Planted::NotUnclaimed, 1000),
     (Planted::OverlayKept, 20),
     (Planted::NoRewind, 50),
     (Planted::UnknownIsAborted, 100),

@@ -339,10 +339,9 @@ impl Membership {
         done.elements().iter().try_for_each(rdkafka::topic_partition_list::TopicPartitionListElem::error)
     }
 
-    /// Commits these very offsets outside a transaction with the own id, under the current generation; marked as
-    /// given up or not.
-    pub fn claim(&self, offsets: &[(Partition, Offset)], id: &str, released: bool) -> Result<(), KafkaError> {
-        let claim = Claim { transactional_id: id.to_owned(), released }.encode();
+    /// Commits these very offsets outside a transaction with the own id, under the current generation.
+    pub fn claim(&self, offsets: &[(Partition, Offset)], id: &str) -> Result<(), KafkaError> {
+        let claim = Claim { transactional_id: id.to_owned(), released: false }.encode();
         let mut list = TopicPartitionList::with_capacity(offsets.len());
         for (partition, offset) in offsets {
             let mut element = list.add_partition(&self.topic, *partition);

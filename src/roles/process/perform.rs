@@ -35,7 +35,6 @@ impl Life<'_> {
                 .patiently("stable committed offsets", || self.owners.stable_offsets(&staging, &partitions))
                 .map(Input::Stable),
             Effect::Claim(offsets) => self.claim(&offsets),
-            Effect::Disclaim(offsets) => self.disclaim(&offsets),
             Effect::ReadTargets(partitions) => {
                 self.current_at_ms = self.shared.now().wall.0;
                 self.patiently("the changelog's ends", || {
@@ -103,25 +102,14 @@ impl Life<'_> {
     }
 
     fn claim(&self, offsets: &[(Partition, Offset)]) -> Result<Input<'static>, Failure> {
+        self.listen(Duration::ZERO)?;
         let claimed =
-            self.patiently("a claim", || match self.membership.claim(offsets, self.producer.id(), false) {
+            self.patiently("a claim", || match self.membership.claim(offsets, self.producer.id()) {
                 Err(error) if membership::is_stale_membership(&error) => Ok(Err(error.to_string())),
                 Err(error) => Err(error),
                 Ok(()) => Ok(Ok(())),
             })?;
         claimed.map(|()| Input::Done).map_err(|reason| Failure::Refused { reason })
-    }
-
-    /// What the group no longer takes is somebody else's already.
-    fn disclaim(&self, offsets: &[(Partition, Offset)]) -> Result<Input<'static>, Failure> {
-        self.patiently("a mark", || match self.membership.claim(offsets, self.producer.id(), true) {
-            Err(error) if membership::is_stale_membership(&error) => {
-                tracing::info!(worker = self.index, %error, "partitions are given up without a mark");
-                Ok(())
-            }
-            marked => marked,
-        })?;
-        Ok(Input::Done)
     }
 
     /// Hears the group amid a takeover, which ends when it has said something.

@@ -39,8 +39,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const STAMP_EVERY_MS: i64 = 60_000;
 /// Bound on one request: a stop must not wait for more.
 const REQUEST_MAX: Duration = Duration::from_secs(1);
-/// At a start workers come first: what they take over is not to be read twice.
-const WORKERS_FIRST: Duration = Duration::from_secs(2);
+/// At a start workers come first, for so long: what they take over is not to be read twice.
+const WORKERS_FIRST: Duration = Duration::from_secs(10);
 /// Pause after Kafka's trouble.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -56,6 +56,8 @@ struct Following<'a> {
     owners: Owners,
     follower: Follower,
     parts: BTreeMap<Partition, Followed>,
+    /// How many partitions the changelog has, once that is known.
+    partitions: Option<Partition>,
     /// What `Tokens::changes` said when the partitions were last gone through.
     changes: u64,
     looked: Option<Instant>,
@@ -112,10 +114,8 @@ impl Replica {
     /// Follows until the process stops; how it stopped, where the store was the reason.
     fn run(self) -> Option<Stop> {
         let began = Instant::now();
-        while self.shared.tokens.changes() == 0
-            && began.elapsed() < WORKERS_FIRST
-            && !self.shared.shutdown.wait(POLL_MAX)
-        {}
+        let heard = || self.shared.metrics.rebalances.get() >= u64::from(self.shared.config.process.workers);
+        while !heard() && began.elapsed() < WORKERS_FIRST && !self.shared.shutdown.wait(POLL_MAX) {}
         while !self.shared.shutdown.is_requested() {
             let followed = Following::begin(&self.shared).and_then(|mut following| following.run());
             self.shared.metrics.replica_partitions.set(0);
@@ -145,6 +145,7 @@ impl<'a> Following<'a> {
             owners: Owners::with_patience(base(), &process.group, REQUEST_MAX)?,
             follower: Follower::new(base(), &process.group, &shared.changelog)?,
             parts: BTreeMap::new(),
+            partitions: None,
             changes: shared.tokens.changes(),
             looked: None,
             written: Instant::now(),
@@ -209,7 +210,11 @@ impl<'a> Following<'a> {
     }
 
     fn take_up(&mut self, at_ms: i64) -> Result<(), Trouble> {
-        let all = self.owners.partitions(&self.shared.changelog)?.min(self.shared.config.topics.partitions);
+        let all = match self.partitions {
+            Some(all) => all,
+            None => self.owners.partitions(&self.shared.changelog)?.min(self.shared.config.topics.partitions),
+        };
+        self.partitions = Some(all);
         let free: BTreeMap<Partition, u64> = (0..all)
             .filter(|partition| !self.parts.contains_key(partition))
             .filter_map(|partition| Some((partition, self.shared.tokens.left_alone(partition)?)))

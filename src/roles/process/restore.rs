@@ -17,6 +17,8 @@ use crate::journal::kafka::changelog::{ChangelogReader, Read, Slice};
 use crate::journal::kafka::{TopicEnds, client};
 use crate::model::{Offset, Partition};
 
+/// Rows that wait for a slice in all: some 100 bytes each.
+const UNWRITTEN_MAX: usize = 10 * SLICE_ROWS;
 /// How long the restore reads before it listens to the group again.
 const LISTEN_EVERY: Duration = Duration::from_millis(50);
 /// How often people are told how far it is.
@@ -38,6 +40,8 @@ struct Restore {
     told_rows: u64,
     /// Partitions that are not read to their end yet.
     open: usize,
+    /// Rows read and not written yet.
+    unwritten: usize,
 }
 
 impl Life<'_> {
@@ -57,7 +61,8 @@ impl Life<'_> {
             let part = self.start_part(target, logs.get(&target.partition))?;
             parts.insert(target.partition, (part, *target));
         }
-        let mut restore = Restore { parts, began, shown: began, told: began, told_rows: 0, open: 0 };
+        let mut restore =
+            Restore { parts, began, shown: began, told: began, told_rows: 0, open: 0, unwritten: 0 };
         let read = match self.read_changelog(&mut restore) {
             // What has been read need not be read again, whoever restores the partition next.
             Err(Failure::Superseded) => {
@@ -182,8 +187,13 @@ impl Life<'_> {
                 Ok(Read::Row(row)) => {
                     let Some((part, _)) = restore.parts.get_mut(&row.partition()) else { continue };
                     part.take(row.offset(), row.key(), row.value());
-                    if part.unwritten() >= SLICE_ROWS {
+                    restore.unwritten += 1;
+                    let is_whole = part.unwritten() >= SLICE_ROWS;
+                    let slice = if is_whole { Some(part) } else { restore.fullest() };
+                    if let Some(part) = slice {
+                        let rows = part.unwritten();
                         self.write_slice(part)?;
+                        restore.unwritten -= rows;
                     }
                 }
                 Ok(Read::End(_) | Read::Waiting) => {}
@@ -292,6 +302,14 @@ impl Life<'_> {
 }
 
 impl Restore {
+    /// The part with the most rows to write, once there are too many in all.
+    fn fullest(&mut self) -> Option<&mut Part> {
+        if self.unwritten < UNWRITTEN_MAX {
+            return None;
+        }
+        self.parts.values_mut().map(|(part, _)| part).max_by_key(|part| part.unwritten())
+    }
+
     /// Rows read so far.
     fn rows(&self) -> u64 {
         self.parts.values().map(|(part, _)| part.count).sum()

@@ -10,6 +10,7 @@ pub mod refusals;
 pub mod routing;
 pub mod silences;
 pub mod store;
+pub mod unclaims;
 
 /// What an invariant found broken.
 #[derive(Debug)]

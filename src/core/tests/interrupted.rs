@@ -1,0 +1,46 @@
+//! What the group says amid a takeover, and partitions that nothing is said of for long.
+
+use super::*;
+
+#[test]
+fn a_takeover_that_the_group_ends_marks_what_it_has_claimed_and_gives_it_up() {
+    let revoked = || Input::Revoked { partitions: vec![0] };
+    let assigned = || Input::Assigned { partitions: vec![1], generation: GENERATION };
+    let stop = || Input::Shutdown { generation: GENERATION };
+    let lost = || Input::Lost { partitions: vec![0] };
+    let events: [(&dyn Fn() -> Input<'static>, &[&str]); 4] = [
+        (&revoked, &["begin", "log", "send offsets", "commit", "apply", "release"]),
+        (&stop, &["begin", "log", "send offsets", "commit", "apply", "release", "stop"]),
+        (&lost, &["release", "rejoin"]),
+        (&assigned, &["accept", "read owners"]),
+    ];
+    for (event, wanted) in events {
+        let (mut core, _) = taking_over(settings(), Some(5), None);
+        core.handle(Input::Failed(Failure::Superseded), at(0));
+        assert!(core.poll_effect().is_none());
+        core.handle(event(), at(0));
+        if wanted[0] == "accept" {
+            let Some(Effect::Accept(all)) = core.poll_effect() else { panic!() };
+            assert_eq!(all, [0, 1], "both are the worker's");
+            continue;
+        }
+        let seen = settle(&mut core, at(0));
+        assert_eq!(names(&seen), wanted);
+        let marked = |effect: &Effect| matches!(effect, Effect::SendOffsets { offsets, .. } if *offsets == [(0, 5, true)]);
+        assert_eq!(seen.iter().any(marked), wanted[0] == "begin", "{seen:?}");
+    }
+}
+
+#[test]
+fn a_partition_without_a_round_for_long_gets_one_without_records() {
+    let mut core = taking_over(Settings { renew_after_ms: 1_000, ..settings() }, Some(5), None).0;
+    core.handle(Input::Restored(vec![restored(Some(checkpoint(5)))]), at(0));
+    settle(&mut core, at(0));
+    assert_eq!(
+        core.poll_timeout(at(900)).map(|(wait, wake)| (wait.as_millis(), wake)),
+        Some((100, Wake::Renew))
+    );
+    core.handle(Input::Tick { generation: GENERATION }, at(1_000));
+    assert_eq!(names(&settle(&mut core, at(1_000))), ["begin", "log", "send offsets", "commit", "apply"]);
+    assert_eq!(core.poll_timeout(at(1_500)).map(|(wait, _)| wait.as_millis()), Some(500));
+}
