@@ -2,13 +2,15 @@
 //! is killed, slow or wrong.
 
 mod breaking;
+mod brokers;
+mod expiry;
 mod killed;
 mod latest;
-mod loader;
+pub mod loader;
 mod refused;
 mod schema;
 mod secured;
 mod slow;
-mod source;
-mod tables;
+pub mod source;
+pub mod tables;
 mod whole;
