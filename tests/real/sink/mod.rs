@@ -3,10 +3,12 @@
 
 mod breaking;
 mod brokers;
+mod consistency;
 mod expiry;
 mod killed;
 mod latest;
 pub mod loader;
+mod lost;
 mod refused;
 mod schema;
 mod secured;
