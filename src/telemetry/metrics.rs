@@ -152,6 +152,8 @@ pub struct SinkMetrics {
     pub refused: IntCounterVec,
     /// Writes that Cassandra has not answered yet.
     pub in_flight: IntGauge,
+    /// Dead letters that the brokers have not acknowledged yet.
+    pub letters: IntGauge,
     /// Bytes of the records that are read and not done.
     pub bytes: IntGauge,
     /// Whether fetching pauses because Cassandra is slow: 1 or 0.
@@ -362,6 +364,10 @@ impl Metrics {
             ),
             in_flight: self
                 .gauge("tickgate_sink_in_flight_writes", "Writes that Cassandra has not answered yet."),
+            letters: self.gauge(
+                "tickgate_sink_in_flight_letters",
+                "Dead letters that the brokers have not acknowledged yet.",
+            ),
             bytes: self
                 .gauge("tickgate_sink_in_flight_bytes", "Bytes of the records that are read and not done."),
             held: self.gauge(

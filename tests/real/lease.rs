@@ -197,6 +197,27 @@ fn the_lease_of_a_holder_that_was_killed_is_taken_in_time() {
 }
 
 #[test]
+fn a_standby_that_is_killed_and_started_again_costs_the_holder_nothing() {
+    let world = World::new("lease-restarted");
+    let holder = Ingester::holder(&world.settings, &world.control());
+    let mut standby = Ingester::standby(&world.settings);
+    standby.signal(Signal::SIGKILL);
+    standby.ended();
+    // Within the session of the one that is gone.
+    let again = Ingester::start(&world.settings);
+    let until = Instant::now() + PATIENCE;
+    while !again.has_logged("stands by") {
+        assert!(Instant::now() < until, "it never stood by");
+        let counts = world.control().counts();
+        assert_eq!((counts.accepted, counts.taken_over, counts.connections), (1, 0, 1));
+        thread::sleep(Duration::from_millis(20));
+    }
+    world.assert_quiet(1, 0);
+    assert_eq!((holder.lease_held(), again.lease_held()), (1, 0));
+    assert!(!holder.has_logged("lost the lease"));
+}
+
+#[test]
 fn a_holder_that_slept_past_its_session_finds_itself_without_the_lease() {
     let world = World::new("lease-slept");
     let holder = Ingester::holder(&world.settings, &world.control());

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
+mod access;
 mod agreement;
 mod audit;
 mod brokers;

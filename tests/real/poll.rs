@@ -91,6 +91,25 @@ fn every_quote_arrives_once_and_the_limits_are_kept() {
 }
 
 #[test]
+fn a_minute_s_calls_are_spread_over_it() {
+    const WATCHED: Duration = Duration::from_secs(6);
+    // A second has room for 30, the minute for one in half a second.
+    let limits = CallLimits { per_minute: 120, per_second: 30 };
+    let site = site("poll-minute", 40, limits, Duration::from_hours(24));
+    let control = site.simulator.control();
+    let mut ingest = Role::start(&site.settings, &["ingest"]);
+    wait_for("first call", PATIENCE, || (control.counts().rest.calls > 0).then_some(()));
+    let began = Instant::now();
+    thread::sleep(WATCHED);
+    let (seen, elapsed) = (control.counts().rest, began.elapsed());
+    assert_eq!(ingest.terminate().0, Some(0));
+    // The first one, those whose time has come, and one that makes up for a late one.
+    let most = 2 + u64::try_from(elapsed.as_millis() / 500).unwrap();
+    assert!((most / 2..=most).contains(&seen.calls), "{seen:?} within {elapsed:?}");
+    assert_eq!((seen.limited, seen.busiest_minute), (0, seen.calls), "{seen:?}");
+}
+
+#[test]
 fn limits_errors_stalls_and_nonsense_are_sat_out_by_all_symbols() {
     // Long enough to be seen on a slow machine; a date has whole seconds.
     const PAUSE_S: u64 = 8;

@@ -99,15 +99,18 @@ impl World {
     }
 }
 
-fn admin() -> AdminClient<DefaultClientContext> {
+/// A client that changes topics and groups of the shared brokers.
+pub fn admin() -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", cluster().bootstrap()).create().unwrap()
 }
 
-fn wait<T>(future: impl Future<Output = T>) -> T {
+/// Blocks until it is done.
+pub fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
-fn patience() -> AdminOptions {
+/// How long such a change may take.
+pub fn patience() -> AdminOptions {
     AdminOptions::new().operation_timeout(Some(Duration::from_secs(20)))
 }
 

@@ -20,7 +20,8 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 const RETRY_AFTER_MAX: Duration = Duration::from_mins(15);
 /// The header that Finnhub wants the token in.
 const TOKEN: HeaderName = HeaderName::from_static("x-finnhub-token");
-/// When calls are possible again, in seconds since 1970.
+/// When calls are possible again. Finnhub documents status 429 and no header with it; this one is common elsewhere,
+/// as a moment or as a span ([`until_reset`]).
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
 
 /// The REST interface of one user.
@@ -186,7 +187,7 @@ fn wanted_pause(response: &Response) -> Option<Duration> {
 }
 
 /// The pause that a server asks for, by `Retry-After` (seconds or a date) or else by `X-Ratelimit-Reset`; dates
-/// count from the server's own, if it tells.
+/// count from the server's own, if it tells. `None` for whatever else these headers hold.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let date = |text: &str| OffsetDateTime::parse(text, &Rfc2822).ok();
@@ -196,11 +197,19 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
         Err(_) => date(after).map(until),
     });
-    let by_reset = || {
-        let reset = text(&RESET)?.parse::<i64>().ok()?;
-        OffsetDateTime::from_unix_timestamp(reset).ok().map(until)
-    };
+    let by_reset = || until_reset(text(&RESET)?.parse().ok()?, now.unix_timestamp());
     by_header.or_else(by_reset).map(|pause| pause.min(RETRY_AFTER_MAX))
+}
+
+/// How long until `X-Ratelimit-Reset`, at `now` in seconds since 1970. Its unit is written down nowhere: a span in
+/// seconds, or a moment in seconds or milliseconds since 1970, whichever lies within [`RETRY_AFTER_MAX`]. `None` for
+/// what fits none of them, and for a moment that is over: neither says that calls are possible.
+fn until_reset(reset: i64, now: i64) -> Option<Duration> {
+    let fits = |seconds: i64| {
+        let span = Duration::from_secs(u64::try_from(seconds).ok()?);
+        (!span.is_zero() && span <= RETRY_AFTER_MAX).then_some(span)
+    };
+    fits(reset).or_else(|| fits(reset.checked_sub(now)?)).or_else(|| fits((reset / 1_000).checked_sub(now)?))
 }
 
 #[cfg(test)]
@@ -226,6 +235,14 @@ mod tests {
         assert_eq!(pause(&[(&RETRY_AFTER, date), (&DATE, served)]), Some(5));
         assert_eq!(pause(&[(&RESET, "784111780")]), Some(3));
         assert_eq!(pause(&[(&RETRY_AFTER, "1"), (&RESET, "784111780")]), Some(1));
+        assert_eq!(pause(&[(&RESET, "784111780999")]), Some(3));
+        assert_eq!(pause(&[(&RESET, "42")]), Some(42));
+        // Over, far away, no number: nobody says when.
+        for nonsense in
+            ["784111777", "784111700", "799999999", "0", "-5", "60s", "1e3", "9223372036854775807", ""]
+        {
+            assert_eq!(pause(&[(&RESET, nonsense)]), None, "{nonsense}");
+        }
         assert_eq!(pause(&[(&RETRY_AFTER, "99999999999")]), Some(RETRY_AFTER_MAX.as_secs()));
         for nonsense in ["", "soon", "-1", "1.5"] {
             assert_eq!(pause(&[(&RETRY_AFTER, nonsense)]), None, "{nonsense}");

@@ -85,6 +85,12 @@ impl Original {
         Self { partition, offset, key: None, value: None, time: None, headers: OwnedHeaders::new() }
     }
 
+    /// A record with a value of so many bytes.
+    #[cfg(test)]
+    pub fn of_bytes(partition: Partition, offset: Offset, bytes: usize) -> Self {
+        Self { value: Some(vec![0; bytes]), ..Self::empty(partition, offset) }
+    }
+
     /// Key and value, in bytes.
     pub fn bytes(&self) -> usize {
         let length = |part: &Option<Vec<u8>>| part.as_ref().map_or(0, Vec::len);
@@ -107,6 +113,11 @@ impl DeadLetters {
         let producer = client.create_with_context(Logged).map_err(ClientError::Settings)?;
         let (topic, from) = (config.sink.dead_letter.clone(), config.topics.stock_data.clone());
         Ok(Self { producer, topic, from })
+    }
+
+    /// Where they go.
+    pub fn topic(&self) -> &str {
+        &self.topic
     }
 
     /// Keeps the record beside the reason, and returns when it is kept, however long brokers are away.

@@ -157,7 +157,8 @@ impl Status {
     }
 
     fn complained(&self, words: &str) {
-        // Finnhub's words for it; it says so once for each symbol beyond.
+        // Finnhub documents no words for it; its server was seen to say "Subscribing to too many symbols", once for
+        // each symbol beyond. Should it say so otherwise, its own words are told all the same.
         if !words.to_lowercase().contains("too many symbols") {
             tracing::error!("the feed complains: {words}");
             return;

@@ -1,25 +1,26 @@
 //! The loop between `stock_data` and the table.
 //!
 //! One task does everything, in turns, and none of them blocks: answer the group, read what there is room for,
-//! start writes, take in what came of them, commit the prefix that is done. What is under way is bounded by
-//! [`RECORDS_MAX`] and [`BYTES_MAX`], so a slow Cassandra fills no memory: without room nothing is read, and after
-//! [`HOLD_AFTER`] fetching stops too, while the member goes on polling and stays in its group.
+//! start writes, take in what came of them, commit the prefix that is done. What is [under way](UnderWay) is
+//! bounded, so a slow Cassandra fills no memory: without room nothing is read, and after [`HOLD_AFTER`] fetching
+//! stops too, while the member goes on polling and stays in its group.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use futures_util::future::FutureExt as _;
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::super::{Failure, Shutdown};
 use super::newest::Newest;
 use super::offsets::{Answer, Offsets, Standing};
 use super::progress::Progress;
+use super::pulse::Pulse;
 use super::reading::read;
 use super::status::{Standings, Status};
+use super::under_way::UnderWay;
 use super::writing::{Done, Taken, Writer};
 use crate::config::Config;
 use crate::journal::kafka::dead_letters::{Death, Original};
@@ -28,29 +29,25 @@ use crate::model::{Offset, Partition};
 use crate::telemetry::health::Readiness;
 use crate::telemetry::rarely::{REMINDER_EVERY, Rarely};
 
-/// Records under way at most.
-const RECORDS_MAX: usize = 50_000;
-/// Bytes under way at most, and one record more.
-const BYTES_MAX: usize = 32 << 20;
-/// What a record takes besides key and value.
-const OVERHEAD_BYTES: usize = 512;
 /// Records read in one turn at most.
 const READ_MAX: usize = 500;
 /// Between two looks for records when there are none.
 const POLL_PAUSE: Duration = Duration::from_millis(5);
 /// How often offsets are committed.
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
-/// How long a commit may take that a revocation or a stop waits for.
+/// How long commits may take that a revocation or a stop waits for.
 const COMMIT_WAIT: Duration = Duration::from_secs(2);
 /// How long a stop waits for writes under way; what is not done then is written again by the next.
 const DRAIN_WAIT: Duration = Duration::from_secs(1);
+/// How long a stop waits for the group to take its leave; brokers that are away find out by themselves.
+const LEAVE_WAIT: Duration = Duration::from_secs(1);
+// A stop takes 5 s at most.
+const _: () = assert!(DRAIN_WAIT.as_secs() + COMMIT_WAIT.as_secs() + LEAVE_WAIT.as_secs() < 5);
 /// Without room for so long, fetching stops.
 const HOLD_AFTER: Duration = Duration::from_secs(1);
 
 static FETCH_TROUBLE: Rarely = Rarely::every(REMINDER_EVERY);
 static COMMIT_TROUBLE: Rarely = Rarely::every(REMINDER_EVERY);
-
-type Write = Pin<Box<dyn Future<Output = Done>>>;
 
 /// What is assigned, and all that is under way for it.
 pub(super) struct Loading<'a> {
@@ -65,9 +62,9 @@ pub(super) struct Loading<'a> {
     /// Rows that are to go to `stock`.
     queue: VecDeque<Rc<Taken>>,
     newest: Newest,
-    writes: FuturesUnordered<Write>,
-    records: usize,
-    bytes: usize,
+    under_way: UnderWay,
+    /// The brokers', as whoever asks for offsets sees them.
+    brokers: Pulse,
     full_since: Option<Instant>,
     is_held: bool,
     /// A commit that is not answered yet.
@@ -95,9 +92,8 @@ impl<'a> Loading<'a> {
             progress: Progress::default(),
             queue: VecDeque::new(),
             newest: Newest::default(),
-            writes: FuturesUnordered::new(),
-            records: 0,
-            bytes: 0,
+            under_way: UnderWay::default(),
+            brokers: Pulse::new(),
             full_since: None,
             is_held: false,
             committing: None,
@@ -116,6 +112,19 @@ impl<'a> Loading<'a> {
         self.commit_now();
         self.show();
         ended
+    }
+
+    /// Leaves the group, without waiting long for brokers that are away.
+    pub(super) fn leave(self) {
+        let (membership, (leaving, left)) = (self.membership, channel::<()>());
+        let leave = move || {
+            let _leaving = leaving;
+            drop(membership);
+        };
+        let spawned = thread::Builder::new().name("leave".to_owned()).spawn(leave);
+        if spawned.is_ok() && left.recv_timeout(LEAVE_WAIT) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the group could not be left in time; it finds out by itself");
+        }
     }
 
     async fn turns(&mut self, shutdown: &Shutdown) -> Result<(), Failure> {
@@ -137,7 +146,7 @@ impl<'a> Loading<'a> {
                 continue;
             }
             let done = tokio::select! {
-                done = self.writes.next(), if !self.writes.is_empty() => done,
+                done = self.under_way.next(), if !self.under_way.is_quiet() => done,
                 () = tokio::time::sleep(POLL_PAUSE) => None,
                 () = shutdown.requested() => None,
             };
@@ -176,8 +185,8 @@ impl<'a> Loading<'a> {
         self.progress.clear();
         self.queue.clear();
         self.newest = Newest::default();
-        self.writes = FuturesUnordered::new();
-        (self.records, self.bytes, self.committing) = (0, 0, None);
+        self.under_way = UnderWay::default();
+        self.committing = None;
         if let Err(error) = self.membership.unassign() {
             tracing::warn!("partitions could not be given up: {error}");
         }
@@ -187,6 +196,9 @@ impl<'a> Loading<'a> {
     /// Whether the group has caught up.
     fn hear_offsets(&mut self) -> Result<bool, Failure> {
         while let Some(answer) = self.offsets.next() {
+            if !matches!(answer, Answer::Nothing(_)) {
+                self.brokers.answered();
+            }
             match answer {
                 Answer::Standings(found) => self.assign(&found)?,
                 Answer::Ends(ends) => {
@@ -196,6 +208,7 @@ impl<'a> Loading<'a> {
                     }
                 }
                 Answer::CaughtUp => return Ok(true),
+                Answer::Nothing(trouble) => self.brokers.troubled(trouble),
             }
         }
         Ok(false)
@@ -255,20 +268,17 @@ impl<'a> Loading<'a> {
         if !self.progress.take(original.partition, original.offset) {
             return;
         }
-        self.records += 1;
-        self.bytes += original.bytes() + OVERHEAD_BYTES;
+        self.under_way.add(&original);
         let original = Rc::new(original);
         match row {
             Ok(row) => self.queue.push_back(Rc::new(Taken { row, original })),
-            Err(death) => self.writes.push(Box::pin(Rc::clone(&self.writer).letter(original, death))),
+            Err(death) => self.write_letter(original, death),
         }
     }
 
-    /// Whether less than an `nth` part of what may be under way is.
+    /// Whether less than an `nth` part of what may wait does.
     fn has_room(&self, nth: usize) -> bool {
-        self.records < RECORDS_MAX / nth
-            && self.bytes < BYTES_MAX / nth
-            && self.queue.len() < 2 * self.writes_max() / nth
+        self.under_way.has_room(nth) && self.queue.len() < 2 * self.writes_max() / nth
     }
 
     fn writes_max(&self) -> usize {
@@ -293,8 +303,8 @@ impl<'a> Loading<'a> {
             Err(error) => tracing::warn!("fetching could not be held or resumed: {error}"),
         }
         tracing::info!(
-            records = self.records,
-            bytes = self.bytes,
+            records = self.under_way.records(),
+            bytes = self.under_way.bytes(),
             "fetching {}",
             if holds { "pauses" } else { "goes on" }
         );
@@ -303,24 +313,27 @@ impl<'a> Loading<'a> {
     // ---- writing ----
 
     fn start_writes(&mut self) {
-        while self.writes.len() < self.writes_max() {
-            let is_pressed = self.records > RECORDS_MAX / 4 * 3 || self.bytes > BYTES_MAX / 4 * 3;
-            let is_idle = self.queue.is_empty() || is_pressed;
+        while self.under_way.writes() < self.writes_max() {
+            let is_idle = self.queue.is_empty() || self.under_way.is_pressed();
             let writer = Rc::clone(&self.writer);
             if let Some(latest) = self.newest.next(Instant::now(), is_idle) {
-                self.writes.push(Box::pin(writer.latest(latest)));
+                self.under_way.write(Box::pin(writer.latest(latest)));
             } else if let Some(taken) = self.queue.pop_front() {
-                self.writes.push(Box::pin(writer.stock(taken)));
+                self.under_way.write(Box::pin(writer.stock(taken)));
             } else {
                 return;
             }
         }
     }
 
+    fn write_letter(&mut self, original: Rc<Original>, death: Death) {
+        self.under_way.write_letter(Box::pin(Rc::clone(&self.writer).letter(original, death)));
+    }
+
     /// Takes in all that is known by now; whether there was anything.
     fn settle(&mut self) -> Result<bool, Failure> {
         let mut has_any = false;
-        while let Some(Some(done)) = self.writes.next().now_or_never() {
+        while let Some(done) = self.under_way.next_now() {
             self.take_in(done)?;
             has_any = true;
         }
@@ -336,8 +349,7 @@ impl<'a> Loading<'a> {
                 for other in others {
                     self.newest.add(other, now);
                 }
-                let letter = Rc::clone(&self.writer).letter(Rc::clone(&taken.original), death);
-                self.writes.push(Box::pin(letter));
+                self.write_letter(Rc::clone(&taken.original), death);
             }
             Done::Letter(original, death) => {
                 let Original { partition, offset, .. } = *original;
@@ -353,8 +365,7 @@ impl<'a> Loading<'a> {
     }
 
     fn finish(&mut self, original: &Original) {
-        self.records -= 1;
-        self.bytes -= original.bytes() + OVERHEAD_BYTES;
+        self.under_way.remove(original);
         self.progress.done(original.partition, original.offset);
     }
 
@@ -363,7 +374,9 @@ impl<'a> Loading<'a> {
         let deadline = tokio::time::Instant::now() + DRAIN_WAIT;
         while !self.progress.is_done() {
             self.start_writes();
-            let Ok(Some(done)) = tokio::time::timeout_at(deadline, self.writes.next()).await else { break };
+            let Ok(Some(done)) = tokio::time::timeout_at(deadline, self.under_way.next()).await else {
+                break;
+            };
             self.take_in(done)?;
         }
         Ok(())
@@ -397,13 +410,16 @@ impl<'a> Loading<'a> {
 
     /// Commits what is done and waits for the answer, for a member that is about to lose its partitions.
     fn commit_now(&mut self) {
-        if let Some(result) =
-            self.committing.is_some().then(|| self.membership.wait_commit(COMMIT_WAIT)).flatten()
+        let deadline = Instant::now() + COMMIT_WAIT;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        if let Some(result) = self.committing.is_some().then(|| self.membership.wait_commit(left())).flatten()
         {
             self.committed(result);
         }
-        if self.begin_commit()
-            && let Some(result) = self.membership.wait_commit(COMMIT_WAIT)
+        // One that is still under way is not waited for a second time.
+        if self.committing.is_none()
+            && self.begin_commit()
+            && let Some(result) = self.membership.wait_commit(left())
         {
             self.committed(result);
         }
@@ -424,15 +440,21 @@ impl<'a> Loading<'a> {
     // ---- showing ----
 
     fn show(&mut self) {
-        if self.writes.is_empty() {
+        let (writes, letters) = (self.under_way.writes(), self.under_way.letters());
+        if writes == 0 {
             self.writer.pulse.rest();
         }
+        if letters == 0 {
+            self.writer.letters_pulse.rest();
+        }
         let now = Standings {
-            writes: self.writes.len(),
-            bytes: self.bytes,
+            writes,
+            letters,
+            bytes: self.under_way.bytes(),
             partitions: self.progress.len(),
             lag: self.progress.lag(),
             is_held: self.is_held,
+            brokers: &self.brokers,
         };
         self.status.show(&now, &self.writer);
     }

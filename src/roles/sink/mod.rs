@@ -9,9 +9,11 @@ mod newest;
 mod offsets;
 mod prefix;
 mod progress;
+mod pulse;
 mod reading;
 mod schema;
 mod status;
+mod under_way;
 mod writing;
 
 use std::time::Duration;
@@ -20,10 +22,11 @@ use tokio::runtime::Handle;
 
 use self::loading::Loading;
 use self::offsets::Offsets;
+use self::pulse::Pulse;
 pub(super) use self::reading::row_of;
 pub(super) use self::schema::failure as unusable;
 use self::status::{CASSANDRA, KAFKA};
-use self::writing::{Pulse, Writer};
+use self::writing::Writer;
 use super::waiting::wait_for_topics;
 use super::{Exit, Failure, Shutdown};
 use crate::config::Config;
@@ -91,12 +94,14 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
         return Ok(Exit::Whole);
     }
     let dead_letters = DeadLetters::new(config).map_err(Failure::settings)?;
-    let writer = Writer { table, dead_letters, metrics: shown, pulse: Pulse::new() };
+    let (pulse, letters_pulse) = (Pulse::new(), Pulse::new());
+    let writer = Writer { table, dead_letters, metrics: shown, pulse, letters_pulse };
     let offsets = watch(args, config)?;
     let membership = join(config)?;
     let mut loading = Loading::new(config, args.accept_loss, membership, offsets, writer, readiness);
-    Handle::current().block_on(loading.run(&shutdown))?;
-    Ok(Exit::Whole)
+    let ended = Handle::current().block_on(loading.run(&shutdown));
+    loading.leave();
+    ended.map(|()| Exit::Whole)
 }
 
 /// A session with Cassandra and the schema as expected; `None` when told to stop first.

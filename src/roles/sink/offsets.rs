@@ -12,9 +12,9 @@ use rdkafka::error::KafkaError;
 use crate::journal::kafka::owners::Owners;
 use crate::model::{Offset, Partition};
 
-/// How often ends are asked for.
-const ENDS_EVERY: Duration = Duration::from_secs(1);
-/// Pause after a question without an answer.
+/// How often ends are asked for. Without partitions, the first one's: so brokers that are away are noticed.
+pub(super) const ENDS_EVERY: Duration = Duration::from_secs(1);
+/// Pause after a question without an answer, and where the end of the run waits for one.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Where a partition's reading may begin.
@@ -40,6 +40,8 @@ pub(super) enum Answer {
     Ends(BTreeMap<Partition, Offset>),
     /// The group has committed all that was there at the start.
     CaughtUp,
+    /// Something could not be found out, and is asked again; the brokers' or librdkafka's words.
+    Nothing(String),
 }
 
 /// The thread's end of the loop's.
@@ -85,7 +87,7 @@ impl Asker {
         let mut of: Vec<Partition> = Vec::new();
         let mut is_new = false;
         loop {
-            let wait = if is_new { PAUSE } else { ENDS_EVERY };
+            let wait = if is_new || self.all.is_some() { PAUSE } else { ENDS_EVERY };
             match questions.recv_timeout(wait) {
                 Ok(partitions) => (of, is_new) = (partitions, true),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -97,26 +99,24 @@ impl Asker {
                 } else {
                     Ok(None)
                 },
-                if is_new || of.is_empty() {
-                    Ok(None)
-                } else {
-                    self.owners.last_stable(&self.topic, &of).map(|ends| Some(Answer::Ends(ends)))
-                },
+                if is_new { Ok(None) } else { self.ends(&of).map(|ends| Some(Answer::Ends(ends))) },
                 self.caught_up().map(|is_so| is_so.then_some(Answer::CaughtUp)),
             ];
-            for answer in answers {
-                match answer {
-                    Ok(Some(answer)) => {
-                        is_new &= !matches!(answer, Answer::Standings(_));
-                        if self.replies.send(answer).is_err() {
-                            return;
-                        }
-                    }
-                    Ok(None) => {}
-                    Err(error) => tracing::debug!(%error, "a question about offsets is asked again"),
+            for answer in answers.into_iter().filter_map(Result::transpose) {
+                let answer = answer.unwrap_or_else(|error| {
+                    tracing::debug!(%error, "a question about offsets is asked again");
+                    Answer::Nothing(error.to_string())
+                });
+                is_new &= !matches!(answer, Answer::Standings(_));
+                if self.replies.send(answer).is_err() {
+                    return;
                 }
             }
         }
+    }
+
+    fn ends(&self, of: &[Partition]) -> Result<BTreeMap<Partition, Offset>, KafkaError> {
+        self.owners.last_stable(&self.topic, if of.is_empty() { &[0] } else { of })
     }
 
     fn standings(&self, of: &[Partition]) -> Result<Vec<Standing>, KafkaError> {

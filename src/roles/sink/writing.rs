@@ -2,13 +2,13 @@
 //!
 //! The number of attempts has no bound, the pause between two has: an outage lasts as long as it lasts.
 
-use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rand::RngExt as _;
 
 use super::newest::Latest;
+use super::pulse::Pulse;
 use crate::journal::kafka::dead_letters::{DeadLetters, Death, Original, Undeliverable};
 use crate::model::Row;
 use crate::table::cassandra::{Cassandra, SchemaError, WriteError};
@@ -43,44 +43,15 @@ pub(super) enum Done {
     Undeliverable(Undeliverable),
 }
 
-/// How Cassandra does, as writes see it.
-#[derive(Debug)]
-pub(super) struct Pulse {
-    last_answer: Cell<Instant>,
-    last_trouble: RefCell<Option<String>>,
-}
-
 /// What every write needs.
 pub(super) struct Writer {
     pub(super) table: Cassandra,
     pub(super) dead_letters: DeadLetters,
     pub(super) metrics: SinkMetrics,
+    /// Cassandra's.
     pub(super) pulse: Pulse,
-}
-
-impl Pulse {
-    pub(super) fn new() -> Self {
-        Self { last_answer: Cell::new(Instant::now()), last_trouble: RefCell::new(None) }
-    }
-
-    /// How long nothing was acknowledged, and what failed last since then.
-    pub(super) fn silence(&self) -> (Duration, Option<String>) {
-        (self.last_answer.get().elapsed(), self.last_trouble.borrow().clone())
-    }
-
-    /// Nothing was asked, so that silence means nothing.
-    pub(super) fn rest(&self) {
-        self.last_answer.set(Instant::now());
-    }
-
-    fn answered(&self) {
-        self.rest();
-        self.last_trouble.replace(None);
-    }
-
-    fn troubled(&self, trouble: String) {
-        self.last_trouble.replace(Some(trouble));
-    }
+    /// The brokers', as dead letters see them.
+    pub(super) letters_pulse: Pulse,
 }
 
 impl Writer {
@@ -115,7 +86,10 @@ impl Writer {
     /// Keeps the record as a dead letter.
     pub(super) async fn letter(self: Rc<Self>, original: Rc<Original>, death: Death) -> Done {
         match self.dead_letters.deliver(&original, &death).await {
-            Ok(()) => Done::Letter(original, death),
+            Ok(()) => {
+                self.letters_pulse.answered();
+                Done::Letter(original, death)
+            }
             Err(error) => Done::Undeliverable(error),
         }
     }
@@ -184,14 +158,5 @@ pub(super) mod tests {
             volume: Decimal::ZERO,
         };
         Rc::new(Taken { row, original: Rc::new(Original::empty(0, offset)) })
-    }
-
-    #[test]
-    fn trouble_lasts_until_an_answer() {
-        let pulse = Pulse::new();
-        pulse.troubled("timeout: none".to_owned());
-        assert!(pulse.silence().1.is_some());
-        pulse.answered();
-        assert!(pulse.silence().1.is_none());
     }
 }

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use scylla::client::session::Session;
+use scylla::statement::{Consistency, Statement};
 
 use super::session::{ConnectError, open};
 use super::write::reason_of;
@@ -159,7 +160,10 @@ pub(super) async fn check(session: &Session, keyspace: &str) -> Result<(), Schem
         cause,
         is_passing,
     };
-    let answer = session.query_unpaged(cql, (keyspace,)).await;
+    let mut statement = Statement::new(cql);
+    // Each node tells what it knows by itself; the consistency of writes may be out of reach for that.
+    statement.set_consistency(Consistency::One);
+    let answer = session.query_unpaged(statement, (keyspace,)).await;
     let answer = answer.map_err(|error| refused(error.to_string(), reason_of(&error).is_some()))?;
     let rows = answer.into_rows_result().map_err(|error| refused(error.to_string(), false))?;
     let mut found = Vec::new();

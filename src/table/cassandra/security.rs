@@ -87,6 +87,21 @@ pub(super) fn context(tls: &TlsConfig, refusals: &Refusals) -> Result<SslConnect
     Ok(builder)
 }
 
+/// Whether a connection that broke did so for our own certificate, or the lack of one: a node says it by an alert of
+/// TLS, which the driver hands on in `OpenSSL`'s words alone.
+pub(super) fn is_about_our_certificate(cause: &str) -> bool {
+    const ALERTS: [&str; 7] = [
+        "certificate required",
+        "bad certificate",
+        "unsupported certificate",
+        "certificate revoked",
+        "certificate expired",
+        "certificate unknown",
+        "unknown ca",
+    ];
+    ALERTS.iter().any(|alert| cause.contains(&format!("alert {alert}")))
+}
+
 /// Our own certificate, with what vouches for it behind it, and its key.
 fn identify(builder: &mut SslConnectorBuilder, certificate: &Path, key: &Path) -> Result<(), TlsError> {
     let mut chain = certificates("sink.tls_certificate", certificate)?.into_iter();

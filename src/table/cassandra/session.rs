@@ -68,6 +68,16 @@ pub enum ConnectError {
         /// What is wrong with its certificate.
         cause: String,
     },
+    /// A node doesn't take our own certificate, or misses one.
+    #[error("`{nodes}` refuses {who} ({cause}); check `sink.tls_certificate` and `sink.tls_key`")]
+    Unidentified {
+        /// The addresses that were tried.
+        nodes: String,
+        /// The certificate, or that there is none.
+        who: &'static str,
+        /// `OpenSSL`'s words for the node's.
+        cause: String,
+    },
     /// TLS can't be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -82,7 +92,7 @@ impl ConnectError {
         match self {
             Self::Unreachable { .. } => true,
             Self::Schema(error) => error.is_passing(),
-            Self::Login { .. } | Self::Certificate { .. } | Self::Tls(_) => false,
+            Self::Login { .. } | Self::Certificate { .. } | Self::Unidentified { .. } | Self::Tls(_) => false,
         }
     }
 }
@@ -149,15 +159,21 @@ fn failed(config: &CassandraConfig, error: &NewSessionError, refusals: &Refusals
     else {
         return ConnectError::Unreachable { nodes, cause: error.to_string() };
     };
-    match refused_login(last_connection_error) {
-        Some(cause) => {
-            let who = config
-                .user
-                .as_ref()
-                .map_or("a client without a user".to_owned(), |user| format!("the user `{user}`"));
-            ConnectError::Login { nodes, who, cause }
+    if let Some(cause) = refused_login(last_connection_error) {
+        let who = config
+            .user
+            .as_ref()
+            .map_or("a client without a user".to_owned(), |user| format!("the user `{user}`"));
+        return ConnectError::Login { nodes, who, cause };
+    }
+    let cause = last_words(last_connection_error);
+    match &config.tls {
+        Some(tls) if security::is_about_our_certificate(&cause) => {
+            let has_one = tls.identity.is_some();
+            let who = if has_one { "our certificate" } else { "a client without a certificate" };
+            ConnectError::Unidentified { nodes, who, cause }
         }
-        None => ConnectError::Unreachable { nodes, cause: last_words(last_connection_error) },
+        _ => ConnectError::Unreachable { nodes, cause },
     }
 }
 

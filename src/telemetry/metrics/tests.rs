@@ -22,7 +22,7 @@ fn help_texts_are_the_fields_doc_comments() {
             checked += 1;
         }
     }
-    assert_eq!(checked, 54);
+    assert_eq!(checked, 55);
 }
 
 #[test]

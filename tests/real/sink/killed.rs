@@ -19,12 +19,24 @@ use crate::{
         breaking::Breakable,
         loader::Loader,
         source::{PARTITIONS, tables, topics},
-        tables::settings_on,
+        tables::{Tables, settings_on},
     },
 };
 
 const ROWS: &str = "tickgate_sink_rows_total";
-const CRASHES: usize = 5;
+
+/// What happens while records flow.
+struct Plan {
+    /// Records at least, and in a second at most.
+    least: u32,
+    a_second: u32,
+    /// How often the sink is killed.
+    crashes: u32,
+    /// For how long Cassandra is away each time, its start not counted.
+    outages: &'static [Duration],
+    /// Whether all is loaded again from the start in the end, which must change nothing.
+    replays: bool,
+}
 
 /// Records flow until told to stop, `least` of them at least, `a_second` at most; how many the gate accepted.
 fn flow(settings: &Settings, is_over: &AtomicBool, least: u32, a_second: u32) -> u64 {
@@ -48,7 +60,8 @@ fn crash(loader: &mut Loader, chance: &mut ChaCha8Rng) {
     loader.start_again(&[]);
 }
 
-fn killed(test: &str, least: u32, a_second: u32, outages: &[Duration]) {
+fn killed(test: &str, plan: &Plan) {
+    let Plan { least, a_second, crashes, outages, replays } = *plan;
     let breakable = Breakable::take();
     let settings = topics(settings_on(breakable.node(), test));
     tables(&settings);
@@ -57,7 +70,7 @@ fn killed(test: &str, least: u32, a_second: u32, outages: &[Duration]) {
     let accepted = thread::scope(|scope| {
         let flow = scope.spawn(|| flow(&settings, &is_over, least, a_second));
         let mut loader = Loader::start(&settings);
-        for _ in 0..CRASHES {
+        for _ in 0..crashes {
             crash(&mut loader, &mut chance);
         }
         for outage in outages {
@@ -82,15 +95,29 @@ fn killed(test: &str, least: u32, a_second: u32, outages: &[Duration]) {
     Loader::catch_up(&settings);
     let proof = Proof::of_rows(&settings);
     assert_eq!((proof.count("rows"), proof.count("loaded")), (accepted, accepted));
+    eprintln!("{accepted} rows after {crashes} crashes and outages of {outages:?}");
+    if replays {
+        let tables = Tables::on(breakable.node(), test);
+        let (stock, latest) = (tables.stock(), tables.latest());
+        assert_eq!(stock.len() as u64, accepted);
+        Loader::catch_up(&settings.clone().with("SINK__GROUP", &format!("{test}-again")));
+        assert!(tables.stock() == stock, "rows have changed");
+        assert!(tables.latest() == latest, "the latest quotes have changed");
+    }
 }
 
 #[test]
 fn what_was_killed_goes_on_where_it_was_acknowledged() {
-    killed("sink-killed", 0, 1_000, &[Duration::ZERO]);
+    // Each crash costs a session of 6 s and each outage a start of Cassandra: the long test has more of them.
+    let outages = &[Duration::ZERO];
+    killed("sink-killed", &Plan { least: 0, a_second: 1_000, crashes: 1, outages, replays: false });
 }
 
 #[test]
 #[ignore = "takes minutes: 500,000 records and outages of half a minute"]
 fn half_a_million_records_and_long_outages() {
-    killed("sink-killed-long", 500_000, 5_000, &[Duration::from_secs(30); 2]);
+    const OUTAGES: [Duration; 2] = [Duration::from_secs(30); 2];
+    let outages = &OUTAGES;
+    let plan = Plan { least: 500_000, a_second: 5_000, crashes: 5, outages, replays: true };
+    killed("sink-killed-long", &plan);
 }

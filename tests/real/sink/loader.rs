@@ -8,7 +8,7 @@ use std::{
     path::PathBuf,
     process::{Child, ExitStatus},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::{
@@ -24,6 +24,10 @@ use crate::{
 };
 
 const SHOWN_LINES: usize = 60;
+/// What a stop may take, whatever is slow or away.
+const STOP: Duration = Duration::from_secs(5);
+/// For a whole topic: the machine is shared with other tests.
+const LOAD_PATIENCE: Duration = Duration::from_mins(8);
 
 /// At most one process at a time, and the logs of all its starts.
 pub struct Loader {
@@ -51,7 +55,7 @@ impl Loader {
     pub fn catch_up(settings: &Settings) {
         let mut loader = Self::stopped(settings);
         loader.start_again(&["--until-caught-up"]);
-        assert_eq!(loader.wait_end(), Some(0));
+        assert_eq!(loader.ended(LOAD_PATIENCE).code(), Some(0));
     }
 
     /// Starts the process, with arguments after `sink`.
@@ -70,11 +74,14 @@ impl Loader {
         self.ended(PATIENCE);
     }
 
-    /// Ends it with SIGTERM, within the 5 s that a stop may take; its exit code.
+    /// Ends it with SIGTERM, within the time that a stop may take; its exit code.
     pub fn terminate(&mut self) -> Option<i32> {
+        let asked = Instant::now();
         self.signal(Signal::SIGTERM);
-        // The machine is shared with the other tests.
-        self.ended(Duration::from_secs(7)).code()
+        let status = self.ended(PATIENCE);
+        let took = asked.elapsed();
+        assert!(took < STOP, "a stop took {took:?}");
+        status.code()
     }
 
     /// Waits until it ends by itself; its exit code.
@@ -92,11 +99,12 @@ impl Loader {
         wait_for("ready sink", PATIENCE, || self.ask("/readyz").filter(|(status, _)| *status == 200));
     }
 
-    /// Waits until `/readyz` says no, for a reason with these words.
-    pub fn wait_unready(&self, words: &str) {
-        wait_for(&format!("sink that says `{words}`"), PATIENCE, || {
+    /// Waits until `/readyz` says no, for a reason with these words; all that it says then.
+    pub fn wait_unready(&self, words: &str) -> String {
+        let (_, said) = wait_for(&format!("sink that says `{words}`"), PATIENCE, || {
             self.ask("/readyz").filter(|(status, body)| *status == 503 && body.contains(words))
         });
+        said
     }
 
     /// The value of a metric, by its name and labels: 0 when it isn't there.

@@ -2,13 +2,17 @@
 //! is killed, slow or wrong.
 
 mod breaking;
+mod brokers;
+mod consistency;
+mod expiry;
 mod killed;
 mod latest;
-mod loader;
+pub mod loader;
+mod lost;
 mod refused;
 mod schema;
 mod secured;
 mod slow;
-mod source;
-mod tables;
+pub mod source;
+pub mod tables;
 mod whole;

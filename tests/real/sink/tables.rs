@@ -29,7 +29,12 @@ pub fn settings(test: &str) -> Settings {
 
 /// The same on another node.
 pub fn settings_on(node: &Cassandra, test: &str) -> Settings {
-    Settings::of(test)
+    into(node, test, Settings::of(test))
+}
+
+/// Settings of any brokers, with a node's keyspace that carries the test's name.
+pub fn into(node: &Cassandra, test: &str, settings: Settings) -> Settings {
+    settings
         .with("SINK__GROUP", &format!("{test}-sink"))
         .with("SINK__CONTACT_POINTS", &node.contact_point())
         .with("SINK__KEYSPACE", &keyspace(test))
@@ -100,6 +105,15 @@ impl Tables {
         );
         rows.sort();
         rows
+    }
+
+    /// The seconds that price and volume of each row of `stock`, and the quotes of `latest`, have still to live;
+    /// `None` for ever.
+    pub fn lives(&self) -> Vec<Option<i32>> {
+        type Two = (Option<i32>, Option<i32>);
+        let stock = self.all::<Two, _>("SELECT TTL(last_price), TTL(volume) FROM KS.stock", |two| two);
+        let latest = self.all::<(Option<i32>,), _>("SELECT TTL(quote) FROM KS.latest", |(one,)| one);
+        stock.into_iter().flat_map(|(price, volume)| [price, volume]).chain(latest).collect()
     }
 
     /// How many rows `stock` has.

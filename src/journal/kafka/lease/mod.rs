@@ -44,6 +44,13 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_secs(4);
 /// How long a look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a member keeps away from a group that has others, before it joins. One of these may be itself, from
+/// before a crash: until the group has counted that one out it holds everybody up who joins, the holder too, who
+/// can't renew then. What is left of the session after this wait is shorter than [`HELD_FOR`], with room for a renewal
+/// that was due.
+const JOIN_AFTER: Duration = Duration::from_millis(2_500);
+const _: () =
+    assert!((SESSION.as_millis() - JOIN_AFTER.as_millis()) + RENEW_EVERY.as_millis() < HELD_FOR.as_millis());
 /// One wait for the group while leaving.
 const LEAVE_STEP: Duration = Duration::from_millis(20);
 
@@ -93,10 +100,13 @@ pub struct Candidate {
     asked: Option<Instant>,
     /// When to look whether anybody holds the lease; `None` where that is known.
     look: Option<Instant>,
+    /// When to join; `None` once that is done.
+    joins: Option<Instant>,
 }
 
 impl Candidate {
-    /// Joins the group. `config` has brokers and security; the rest is set here. The topic must be there.
+    /// Joins the group, at once if nobody is in it. `config` has brokers and security; the rest is set here. The topic
+    /// must be there. Blocks for as long as brokers don't answer, twice a second at most.
     pub fn join(mut config: ClientConfig, group: &str, topic: &str) -> Result<Self, KafkaError> {
         config
             .set("group.id", group)
@@ -110,8 +120,7 @@ impl Candidate {
         let consumer: BaseConsumer<GroupContext> = config.create_with_context(GroupContext::default())?;
         let consumer = Arc::new(consumer);
         let renewals = Renewals::start(&consumer, topic);
-        consumer.subscribe(&[topic])?;
-        Ok(Self {
+        let mut candidate = Self {
             consumer,
             group: group.to_owned(),
             topic: topic.to_owned(),
@@ -121,13 +130,18 @@ impl Candidate {
             last_error: None,
             asked: None,
             look: None,
-        })
+            joins: None,
+        };
+        let is_first = candidate.is_group_empty().unwrap_or(false);
+        candidate.joins = Some(Instant::now() + if is_first { Duration::ZERO } else { JOIN_AFTER });
+        Ok(candidate)
     }
 
     /// Serves the group, waiting for it up to `wait`. To be called again and again: the lease of a member that
     /// isn't served ends.
     pub fn turn(&mut self, wait: Duration) -> Result<Option<Change>, KafkaError> {
-        let served = self.serve(wait);
+        let joined = self.join_when_due();
+        let served = joined.and_then(|()| self.serve(wait));
         let change = self.take_answer().or_else(|| self.find_end()).or_else(|| self.answer_group());
         self.renew();
         let looked = self.look_around();
@@ -154,6 +168,14 @@ impl Candidate {
             let _ = self.serve(LEAVE_STEP);
             let _ = self.answer_group();
         }
+    }
+
+    fn join_when_due(&mut self) -> Result<(), KafkaError> {
+        if self.joins.is_some_and(|due| Instant::now() >= due) {
+            self.consumer.subscribe(&[&self.topic])?;
+            self.joins = None;
+        }
+        Ok(())
     }
 
     fn serve(&self, wait: Duration) -> Result<(), KafkaError> {
@@ -260,6 +282,14 @@ impl Candidate {
         self.look = None;
         self.consumer.unsubscribe();
         self.consumer.subscribe(&[&self.topic])
+    }
+
+    /// Whether nobody is in the group, as far as its coordinator knows.
+    fn is_group_empty(&self) -> Result<bool, KafkaError> {
+        // A client that knows no broker yet asks none for groups.
+        self.consumer.fetch_metadata(Some(&self.topic), LOOK_TIMEOUT)?;
+        let groups = self.consumer.fetch_group_list(Some(&self.group), LOOK_TIMEOUT)?;
+        Ok(groups.groups().iter().all(|group| group.name() != self.group || group.members().is_empty()))
     }
 
     /// Whether the group is settled, and has given the partition to none of its members.
