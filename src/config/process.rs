@@ -21,7 +21,7 @@ pub struct ProcessConfig {
     /// `instance_id`: a name that survives restarts makes this a static group member, whose restart moves
     /// no partitions. Must differ between instances. Default: empty, a name of chance.
     pub instance_id: Option<String>,
-    /// `http`: where `/metrics`, `/livez`, `/readyz` and `/v1/instance` answer. Default: `127.0.0.1:9464`.
+    /// `http`: where `/metrics`, `/livez`, `/readyz` and the pages of `/v1` answer. Default: `127.0.0.1:9464`.
     pub http: SocketAddr,
     /// `session_timeout`: an instance that is silent for this long has lost its partitions. At least
     /// `6s`, the least that brokers allow by default. Default: `6s`.
