@@ -45,6 +45,7 @@ mod sink;
 #[cfg(feature = "fault-points")]
 mod soak;
 mod startup;
+#[cfg(feature = "fault-points")]
 mod state;
 mod topics;
 #[cfg(feature = "fault-points")]

@@ -15,7 +15,7 @@ use crate::model::Partition;
 use crate::query::PartitionState;
 
 /// The positions are worth showing without brokers, so these are not waited for as long as they may be.
-const BROKERS_WITHIN: Duration = Duration::from_secs(3);
+const BROKERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Arguments of `tickgate state positions`.
 #[derive(Debug, clap::Args)]
