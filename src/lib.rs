@@ -8,6 +8,7 @@
 //! - [`audit`]: the pure proof that every input has exactly one output.
 //! - [`config`]: settings, one struct per concern.
 //! - [`table`]: where rows live (Cassandra).
+//! - [`query`]: questions about the state and their answers, of a running instance over HTTP too.
 //! - [`telemetry`]: the table of metrics, logs, the health endpoints.
 //! - [`roles`]: one function per role of the binary; the only room that sees core and effects together.
 //!
@@ -19,6 +20,7 @@ pub mod core;
 pub mod finnhub;
 pub mod journal;
 pub mod model;
+pub mod query;
 pub mod roles;
 pub mod table;
 pub mod telemetry;

@@ -33,7 +33,7 @@ pub struct ProcessConfig {
     /// `replicas`: `all` keeps a warm copy of the partitions that this instance does not own, so that taking one
     /// over costs what is new and not what is stored; `none` keeps what it has had itself. Default: `all`.
     pub replicas: Replicas,
-    /// `http`: where `/metrics`, `/livez`, `/readyz` and `/v1/instance` answer. Default: `127.0.0.1:9464`.
+    /// `http`: where `/metrics`, `/livez`, `/readyz` and the pages of `/v1` answer. Default: `127.0.0.1:9464`.
     pub http: SocketAddr,
     /// `session_timeout`: an instance that is silent for this long has lost its partitions. At least
     /// `6s`, the least that brokers allow by default. Default: `6s`.

@@ -13,6 +13,6 @@ pub mod store;
 
 pub use rows::{CheckpointRow, ClassRow, Price, Reported, RowError, RowKey, SymbolRow};
 pub use store::{
-    ApplyError, Batch, OpenError, PartitionWriter, Position, Row, Store, StoreError, StoreIdentity,
-    StoreOptions, StoreStats, WriterTaken,
+    ApplyError, Batch, OpenError, PartitionWriter, Place, Position, RawPage, Row, Snapshot, StoppedStore,
+    Store, StoreError, StoreIdentity, StoreOptions, StoreStats, WriterTaken,
 };

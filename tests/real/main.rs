@@ -47,6 +47,8 @@ mod sink;
 #[cfg(feature = "fault-points")]
 mod soak;
 mod startup;
+#[cfg(feature = "fault-points")]
+mod state;
 mod stores;
 mod topics;
 #[cfg(feature = "fault-points")]

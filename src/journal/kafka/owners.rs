@@ -112,6 +112,27 @@ impl Owners {
             .collect())
     }
 
+    /// The first offset whose record has this Kafka time (ms since 1970) or a later one; partitions without any are
+    /// left out.
+    pub fn at_time(
+        &self,
+        topic: &str,
+        of: &[Partition],
+        time_ms: i64,
+    ) -> Result<BTreeMap<Partition, Offset>, KafkaError> {
+        // Below 0 Kafka takes it for something else than a time; no record is older than 0.
+        let asked = list(topic, of, RdOffset::Offset(time_ms.max(0)))?;
+        let found = self.uncommitted.offsets_for_times(asked, REQUEST_TIMEOUT)?;
+        let mut offsets = BTreeMap::new();
+        for element in found.elements() {
+            element.error()?;
+            if let RdOffset::Offset(offset) = element.offset() {
+                offsets.insert(element.partition(), offset);
+            }
+        }
+        Ok(offsets)
+    }
+
     /// The high watermarks alone.
     pub fn high_watermarks(
         &self,

@@ -30,6 +30,7 @@ use crate::core::settings::{PAGE_SYMBOLS, SCAN_ROWS_MAX};
 use crate::core::{Now, Settings, Stop};
 use crate::journal::kafka::client;
 use crate::model::{Offset, WallTime};
+use crate::query;
 use crate::telemetry::health::{self, Pages, Readiness};
 use crate::telemetry::instance::InstanceView;
 use crate::telemetry::metrics::{GateMetrics, Metrics};
@@ -112,7 +113,8 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
     let pages = Pages { metrics, readiness: shared.readiness.clone(), instance: Some(shared.view.clone()) };
     shared.readiness.awaits("process", "brokers");
     let tell = config.process.state_dir.join("http");
-    health::serve(config.process.http, Some(&tell), pages).map_err(Failure::settings)?;
+    let queries = query::routes(query::Asked::new(Arc::clone(&shared.store), shared.view.clone()));
+    health::serve_with(config.process.http, Some(&tell), pages, queries).map_err(Failure::settings)?;
     if !wait_for_kafka(&shared)? {
         return Ok(Exit::Whole);
     }

@@ -5,6 +5,7 @@
 //! stay near 24 bytes.
 
 use super::{Reader, RowError};
+use std::fmt;
 
 const VERSION: u8 = 1;
 
@@ -24,6 +25,19 @@ pub struct Price {
     pub mantissa: i128,
     /// How many of the digits are behind the point.
     pub scale: u8,
+}
+
+/// Every digit, in plain notation: `189.120`, `-0.5`, `7`.
+impl fmt::Display for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places = usize::from(self.scale);
+        // At least one digit before the point.
+        let digits = format!("{:0>width$}", self.mantissa.unsigned_abs(), width = places + 1);
+        let (whole, fraction) = digits.split_at(digits.len() - places);
+        let sign = if self.mantissa < 0 { "-" } else { "" };
+        let point = if places > 0 { "." } else { "" };
+        write!(f, "{sign}{whole}{point}{fraction}")
+    }
 }
 
 /// Which silence has been reported, and at which levels.
@@ -199,6 +213,23 @@ mod tests {
             if let Ok(row) = SymbolRow::decode(&bytes) {
                 prop_assert_eq!(row.encode(), bytes);
             }
+        }
+    }
+
+    #[test]
+    fn prices_show_every_digit() {
+        let rows = [
+            (18_912, 2, "189.12"),
+            (189_120, 3, "189.120"),
+            (7, 0, "7"),
+            (0, 0, "0"),
+            (0, 2, "0.00"),
+            (-5, 1, "-0.5"),
+            (1, 28, "0.0000000000000000000000000001"),
+            (i128::MIN, 0, "-170141183460469231731687303715884105728"),
+        ];
+        for (mantissa, scale, text) in rows {
+            assert_eq!(Price { mantissa, scale }.to_string(), text);
         }
     }
 

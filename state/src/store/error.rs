@@ -14,6 +14,12 @@ pub enum OpenError {
         /// The state directory.
         dir: PathBuf,
     },
+    /// There is nothing to be read.
+    #[error("there is no store in `{}`, expected the state directory of an instance that has run; name another one", dir.display())]
+    Absent {
+        /// The state directory.
+        dir: PathBuf,
+    },
     /// The directory cannot be made or written. It may heal: free space, rights, a mount.
     #[error("cannot write `{}`: {source}; make the state directory writable, with space left", path.display())]
     NotWritable {

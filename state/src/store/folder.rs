@@ -14,7 +14,7 @@ const DAMAGED: &str = "DAMAGED";
 const DATABASE: &str = "db";
 const SET_ASIDE: &str = "db.set-aside";
 
-/// A state directory that no one else has open, until this is dropped.
+/// A state directory that no one else writes to, until this is dropped.
 pub(super) struct Folder {
     dir: PathBuf,
     _lock: File,
@@ -38,6 +38,22 @@ impl Folder {
         }
     }
 
+    /// Shares the lock of a directory that an instance has used before: whoever would write must wait. Makes nothing.
+    pub(super) fn share(dir: &Path) -> Result<Self, OpenError> {
+        let lock = match File::open(dir.join(LOCK)) {
+            Ok(lock) => lock,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Err(OpenError::Absent { dir: dir.to_owned() });
+            }
+            Err(error) => return Err(OpenError::io(dir)(error)),
+        };
+        match lock.try_lock_shared() {
+            Ok(()) => Ok(Self { dir: dir.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::Locked { dir: dir.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(OpenError::Io { dir: dir.to_owned(), source }),
+        }
+    }
+
     pub(super) fn database(&self) -> PathBuf {
         self.dir.join(DATABASE)
     }
@@ -55,13 +71,33 @@ impl Folder {
 
     /// Checks that the directory is `identity`'s; one that is nobody's becomes so.
     pub(super) fn claim(&self, identity: &StoreIdentity) -> Result<(), OpenError> {
+        let is_news = match self.owner(identity)? {
+            None => true,
+            Some(found) => found.cluster.is_empty() && !identity.cluster.is_empty(),
+        };
+        if is_news {
+            self.write(IDENTITY, &identity.encode()).map_err(OpenError::not_writable(&self.dir))?;
+        }
+        Ok(())
+    }
+
+    /// Checks the same and writes nothing; one that is nobody's has no store.
+    pub(super) fn check_owner(&self, identity: &StoreIdentity) -> Result<(), OpenError> {
+        match self.owner(identity)? {
+            Some(_) if self.database().exists() => Ok(()),
+            _ => Err(OpenError::Absent { dir: self.dir.clone() }),
+        }
+    }
+
+    /// Whose the directory is, if anybody's; an error unless that is `identity`.
+    fn owner(&self, identity: &StoreIdentity) -> Result<Option<StoreIdentity>, OpenError> {
         let Some(text) = self.read(IDENTITY)? else {
             if self.database().exists() {
                 return Err(
                     self.damaged(format!("it has a database, but no file `{IDENTITY}` that says whose"))
                 );
             }
-            return self.write(IDENTITY, &identity.encode()).map_err(OpenError::not_writable(&self.dir));
+            return Ok(None);
         };
         let found = match StoreIdentity::decode_escaped(&String::from_utf8_lossy(&text)) {
             Ok(found) => found,
@@ -76,10 +112,7 @@ impl Folder {
             let (found, expected) = (Box::new(found), Box::new(identity.clone()));
             return Err(OpenError::OtherIdentity { dir: self.dir.clone(), found, expected });
         }
-        if found.cluster.is_empty() && !identity.cluster.is_empty() {
-            self.write(IDENTITY, &identity.encode()).map_err(OpenError::not_writable(&self.dir))?;
-        }
-        Ok(())
+        Ok(Some(found))
     }
 
     pub(super) fn mark_damaged(&self, reason: &str) -> io::Result<()> {

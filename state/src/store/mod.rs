@@ -12,12 +12,16 @@ mod folder;
 mod identity;
 mod options;
 mod position;
+mod snapshot;
+mod stopped;
 mod write;
 
 pub use error::{ApplyError, OpenError, StoreError, WriterTaken};
 pub use identity::StoreIdentity;
 pub use options::StoreOptions;
 pub use position::Position;
+pub use snapshot::{Place, RawPage, Snapshot};
+pub use stopped::StoppedStore;
 pub use write::{Batch, PartitionWriter, Row};
 
 use crate::rows::{CheckpointRow, ClassRow, RowError, RowKey, SymbolRow};
@@ -131,6 +135,11 @@ impl Store {
     /// All class rows of the partition, by name.
     pub fn class_rows(&self, partition: u16) -> Result<Vec<(Box<str>, ClassRow)>, StoreError> {
         self.scan(partition, &RowKey::Class("").encode(), ClassRow::decode)
+    }
+
+    /// All that is stored now, whatever is written while it is looked at.
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot::of(&self.db)
     }
 
     /// How large the store is.

@@ -5,6 +5,7 @@ mod damage;
 mod disk_full;
 mod drawn;
 mod folder;
+mod looking;
 mod writes;
 
 use std::path::Path;

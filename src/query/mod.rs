@@ -1,0 +1,20 @@
+//! Questions about the state and their answers, over HTTP (`pages`) as of a store that nobody has open.
+//!
+//! Promises: an answer is of one moment, and says where in changelog and input each partition stood then; no
+//! question costs more than a bounded number of rows and bytes, paging goes on behind the last one; whatever a
+//! symbol is called, it is asked for and told exactly. Deliberately absent: Kafka, and any write to the state.
+
+mod answer;
+mod pages;
+mod question;
+mod read;
+mod row;
+
+pub use answer::{Holder, PartitionState, Partitions, RawRow, RawRows, Refused, Symbols};
+pub use pages::{Asked, routes};
+pub use question::{Cursor, Question, RawQuestion};
+pub use read::{partitions, rows, symbols};
+pub use row::SymbolState;
+
+#[cfg(test)]
+mod tests;
