@@ -7,6 +7,7 @@
 
 mod agreement;
 mod audit;
+mod bad_data;
 mod brokers;
 mod cluster;
 #[cfg(feature = "fault-points")]
