@@ -7,7 +7,8 @@ use super::message::{Message, shown};
 use super::output::{self, Faults, Found};
 use super::report::{Breach, BreachKind, Count, Findings, Topic, Unjudged};
 use super::rows::Rows;
-use crate::core::rules::Verdict;
+use super::suspects;
+use crate::core::rules::{RuleSettings, Verdict};
 use crate::model::{Kind, Offset, Partition, Source, headers};
 
 /// What is known of a partition before anything is read.
@@ -21,7 +22,9 @@ pub struct Scope {
     pub staging_end: Offset,
     /// Staging's name, as rejections cite it.
     pub staging: String,
-    /// Stands for the settings that inputs are judged again with.
+    /// What inputs are judged again with.
+    pub rules: RuleSettings,
+    /// Stands for these and all other settings that count.
     pub fingerprint: u64,
     /// How many breaches are kept whole.
     pub shown_max: usize,
@@ -188,6 +191,7 @@ impl PartitionCheck {
         self.judge_checkpoint(ends);
         self.judge_lost(ends);
         self.judge_ahead(ends);
+        suspects::judge(&self.scope, self.staging_start, &self.rows, &self.inputs, &mut self.findings);
         self.findings.skip(Unjudged::ClassRows, self.rows.classes.len() as u64);
         let events_retired = ends.bad_data_start > 0;
         self.events.judge_unmatched(self.scope.partition, events_retired, &mut self.findings);
@@ -239,7 +243,7 @@ impl PartitionCheck {
         };
         let epoch = output::epoch(message, found, expected);
         let seen_before = expected.seen != Seen::Nothing;
-        let mut faults = output::note(expected, found, epoch);
+        let mut faults = output::note(expected, message, found, epoch);
         if input >= self.scope.cut {
             self.findings.skip(Unjudged::OutputsBeyondCut, 1);
             return;

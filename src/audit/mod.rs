@@ -7,7 +7,8 @@
 //! What is proved, per partition, for the inputs below the *cut* (an offset that the group has committed):
 //! - each has exactly one output, found by the last `tg-src`, in the topic that judging it again calls for, in
 //!   the input's partition and order, with key, value, headers and time unaltered and our headers last;
-//! - a rejection's rules, and the suspect rules that a record alone decides, equal those of judging again;
+//! - a rejection's rules equal those of judging again; so do the suspect rules, where the symbol's history since
+//!   its first quote or its last removal is still on staging;
 //! - no visible output stands for an input that the group has not committed;
 //! - `stale` is unique by (symbol, `last_seen`, level), names a last-seen that the symbol really had, and every
 //!   `recovered` follows its own `stale`; what a row calls reported has its event;
@@ -21,7 +22,7 @@
 //! A [`TableCheck`] does the same for the tables that the sink fills.
 //!
 //! What is not proved, but counted: that a silence which nobody reported was short (thresholds and calendars
-//! change), the suspect rules that depend on state, the bytes of what was unsendable, and everything whose
+//! change), suspect rules whose history is not all there, the bytes of what was unsendable, and everything whose
 //! counterpart retention has taken. Deliberately absent: Kafka, clocks, judging; the role brings them.
 
 mod check;
@@ -32,6 +33,7 @@ mod message;
 mod output;
 mod report;
 mod rows;
+mod suspects;
 mod table;
 
 pub use check::{Ends, PartitionCheck, Scope};

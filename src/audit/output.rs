@@ -74,11 +74,11 @@ pub(super) fn epoch(message: &Message<'_>, found: Found, expected: &Expected) ->
 }
 
 /// Notes that the input has this output; what to say if it already had one.
-pub(super) fn note(expected: &mut Expected, found: Found, epoch: u32) -> Faults {
+pub(super) fn note(expected: &mut Expected, message: &Message<'_>, found: Found, epoch: u32) -> Faults {
     let mut faults = Faults::default();
     let before = match expected.seen {
         Seen::Nothing => None,
-        Seen::Output { epoch } | Seen::Unsendable { epoch } => Some(epoch),
+        Seen::Output { epoch, .. } | Seen::Unsendable { epoch } => Some(epoch),
     };
     match before {
         Some(before) if before == epoch => {
@@ -95,7 +95,7 @@ pub(super) fn note(expected: &mut Expected, found: Found, epoch: u32) -> Faults 
     if before.is_none_or(|before| epoch > before) {
         expected.seen = match found {
             Found::Unsendable => Seen::Unsendable { epoch },
-            _ => Seen::Output { epoch },
+            _ => Seen::Output { epoch, marks: marks(ours(message, expected)) },
         };
     }
     faults
@@ -176,16 +176,18 @@ fn judge_own(ours: &[Header<'_>], found: Found, faults: &mut Faults) {
     }
 }
 
-/// Only `wrong_partition` follows from the record alone.
+/// What our headers call suspect; `None` where no gate can have written that.
+fn marks(ours: &[Header<'_>]) -> Option<Suspects> {
+    Suspects::from_header(last(ours, headers::SUSPECT).unwrap_or_default())
+}
+
+/// What the record alone decides; the rest needs the symbol's history (`suspects.rs`).
 fn judge_suspects(ours: &[Header<'_>], called_for: Suspects, faults: &mut Faults) {
     let header = last(ours, headers::SUSPECT);
-    let Some(found) = Suspects::from_header(header.unwrap_or_default()) else {
+    let Some(found) = marks(ours) else {
         faults.add(BreachKind::WrongSuspect, shown(header), "names of suspect rules");
         return;
     };
-    if found.iter().any(|rule| rule != Rule::WrongPartition) {
-        faults.unjudged.push(Unjudged::SuspectByState);
-    }
     if found.contains(Rule::WrongPartition) != called_for.contains(Rule::WrongPartition) {
         let wanted = format!("`{}` and what follows from state", called_for.to_header());
         faults.add(BreachKind::WrongSuspect, shown(header), wanted);

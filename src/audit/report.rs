@@ -131,7 +131,7 @@ pub enum Unjudged {
     UnsendableBytes,
     /// Rejections with the right rules in other words.
     RejectionWording,
-    /// Suspect marks that depend on state.
+    /// Outputs whose suspect marks depend on a history that is not all there.
     SuspectByState,
     /// Rows whose history retention has taken in part.
     HistoryRetired,
@@ -169,6 +169,8 @@ pub enum Count {
     Partitions,
     /// Inputs within the cut.
     Inputs,
+    /// Outputs whose suspect marks were compared with their symbol's history.
+    MarksCompared,
     /// Of these, accepted when judged again.
     Accepted,
     /// Of these, rejected.

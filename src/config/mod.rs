@@ -17,6 +17,7 @@ mod legal;
 mod process;
 mod reader;
 mod record;
+mod rules;
 mod secret;
 mod simulate;
 mod sink;
@@ -36,6 +37,7 @@ pub use self::{
     process::{ProcessConfig, Replicas},
     reader::Setting,
     record::RecordConfig,
+    rules::{RulesConfig, Treatment},
     secret::Secret,
     simulate::SimulateConfig,
     sink::{CassandraConfig, Consistency, Replication, SinkConfig, TableKind, TlsConfig},
@@ -58,6 +60,8 @@ pub struct Config {
     pub process: ProcessConfig,
     /// `[freshness]`: when a symbol counts as silent.
     pub freshness: FreshnessConfig,
+    /// `[rules]`: thresholds, and what suspect records come to.
+    pub rules: RulesConfig,
     /// `[finnhub]`: the feed.
     pub finnhub: FinnhubConfig,
     /// `[ingest]`: the feed's way into staging.
@@ -86,6 +90,7 @@ impl Config {
         let process = ProcessConfig::read(&mut reader.section("process"));
         let mut config = Self {
             freshness: FreshnessConfig::read(&mut reader.section("freshness")),
+            rules: RulesConfig::read(&mut reader.section("rules")),
             finnhub: FinnhubConfig::read(&mut reader.section("finnhub")),
             ingest: IngestConfig::read(&mut reader.section("ingest")),
             record: RecordConfig::read(&mut reader.section("record")),
@@ -131,6 +136,7 @@ impl Config {
     /// settings have equal fingerprints in every version of tickgate, however they were written down.
     pub fn fingerprint(&self) -> u64 {
         let mut fields = self.freshness.fingerprint_fields();
+        fields.extend(self.rules.fingerprint_fields());
         fields.sort_unstable();
         let text = fields.iter().map(|(name, value)| format!("{name}={value};")).collect::<Vec<_>>().concat();
         crate::model::fnv1a(text.as_bytes())

@@ -144,6 +144,11 @@ fn illegal_values_say_what_was_found_and_expected() {
         ("topics.staging = \"a b\"", "Kafka topic name"),
         ("freshness.error_after = \"0s\"", "from 1ms"),
         ("freshness.error_after = \"4x\"", "`4x`"),
+        ("rules.price_jump_factor = 1", "from 1.001"),
+        ("rules.price_jump_factor = 1.5005", "3 decimals"),
+        ("rules.late = \"reject\"", "`suspect` or `off`"),
+        ("rules.wrong_partition = \"refuse\"", "`reject`"),
+        ("rules.max_symbol_bytes = 5000", "from 1 to 4096"),
         ("kafka.brokers = \"\"", "addresses"),
         ("kafka.brokers = \"host\"", "addresses"),
         ("kafka.brokers = [[1]]", "a list of those"),
@@ -187,6 +192,22 @@ fn the_fingerprint_is_the_same_for_ever_and_follows_what_counts() {
     assert_eq!(fingerprint("freshness.grace = \"1s\""), fingerprint(""));
     assert_ne!(fingerprint("freshness.error_after = \"2s\""), fingerprint(""));
     assert_ne!(fingerprint("freshness.future_skew = \"6s\""), fingerprint(""));
+    assert_eq!(fingerprint("rules.price_jump_factor = 2.00\nrules.late = \"suspect\""), fingerprint(""));
+    let others = [
+        "late = \"off\"",
+        "price_jump = \"off\"",
+        "price_jump_factor = 1.5",
+        "repeated_price = \"off\"",
+        "repeated_price_after = \"2h\"",
+        "wrong_partition = \"off\"",
+        "wrong_partition = \"reject\"",
+        "max_value_bytes = 1000",
+        "max_symbol_bytes = 16",
+    ];
+    let prints: std::collections::BTreeSet<u64> =
+        others.iter().map(|other| fingerprint(&format!("[rules]\n{other}"))).collect();
+    assert_eq!(prints.len(), others.len());
+    assert!(!prints.contains(&fingerprint("")));
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(super) fn accept(
         row.reported = None;
     }
     row.last_seen = Some(event_time);
-    if row.price.as_ref() != Some(&price) {
+    if row.price.is_none_or(|before| !before.is_amount(price)) {
         row.price_since = Some(event_time);
     }
     row.price = Some(price);

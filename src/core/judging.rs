@@ -5,7 +5,7 @@ use super::freshness;
 use super::input::{Generation, Now};
 use super::processor::Processor;
 use super::record::Record;
-use super::rules::{self, Suspects, Verdict};
+use super::rules::{self, History, RuleSettings, Suspects, Verdict};
 use super::task::{SlotId, Task};
 use crate::model::{Event, Offset, Partition, Price, Rule, Source, SymbolRow};
 
@@ -102,7 +102,8 @@ impl Processor {
             }
             task.next = judged.offset + 1;
             task.time = judged.kafka_time;
-            decide_one(task, judged, self.settings.error_after_ms, now, &mut outputs, &mut events);
+            let (threshold_ms, rules) = (self.settings.error_after_ms, &self.settings.rules);
+            decide_one(task, judged, rules, threshold_ms, now, &mut outputs, &mut events);
         }
         self.effects.push_back(Effect::Send(outputs));
         if full {
@@ -111,7 +112,7 @@ impl Processor {
     }
 }
 
-fn judge(task: &mut Task, record: &Record<'_>, staging: &str, settings: &rules::RuleSettings) -> Call {
+fn judge(task: &mut Task, record: &Record<'_>, staging: &str, settings: &RuleSettings) -> Call {
     if let Some(reason) = task.unsendable.get(&record.offset) {
         return Call::Unsendable { reason: reason.clone() };
     }
@@ -134,6 +135,7 @@ fn judge(task: &mut Task, record: &Record<'_>, staging: &str, settings: &rules::
 fn decide_one(
     task: &mut Task,
     judged: Judged,
+    rules: &RuleSettings,
     threshold_ms: i64,
     now: Now,
     outputs: &mut Vec<Output>,
@@ -142,6 +144,9 @@ fn decide_one(
     let (at, epoch) = (judged.at, task.epoch);
     match judged.call {
         Call::Accept { slot, event_time, price, suspects } => {
+            let history = task.row(slot).and_then(History::of);
+            let by_history = history.map(|history| history.judge(event_time, price, rules));
+            let suspects = suspects.or(by_history.unwrap_or_default());
             let symbol = task.symbol(slot).clone();
             let row =
                 freshness::accept(task.row(slot), &symbol, event_time, price, threshold_ms, now, events);

@@ -14,6 +14,9 @@ pub const KIND: &str = "tg-kind";
 /// The rejection as JSON.
 pub const REJECTION: &str = "tg-rejection";
 
+/// On a record of staging that `tickgate replay` has put there: where it came from ([`super::Replayed`], JSON).
+pub const REPLAY: &str = "tg-replay";
+
 /// What a record of `bad_data` is, as its header [`KIND`] says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {

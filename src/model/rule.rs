@@ -92,11 +92,28 @@ impl Rule {
         Self::ALL.iter().copied().find(|rule| rule.name() == name)
     }
 
-    /// Whether a record that breaks the rule is turned away or only marked.
+    /// Whether a record that breaks the rule is turned away or only marked, where nothing is set.
     pub const fn severity(self) -> Severity {
         match self {
             Self::PriceJump | Self::Late | Self::RepeatedPrice | Self::WrongPartition => Severity::Suspect,
             _ => Severity::Reject,
+        }
+    }
+
+    /// Which parts of a record it is asked of; `field` of a rejection names one of them.
+    pub const fn fields(self) -> &'static [&'static str] {
+        match self {
+            Self::NotUtf8 => &["value", "key", "symbol", "timestamp"],
+            Self::NotJson | Self::NotAnObject => &["value"],
+            Self::DuplicateField | Self::MissingField | Self::NullField | Self::WrongType => {
+                &["symbol", "last_price", "volume", "timestamp"]
+            }
+            Self::NotFinite | Self::TooPrecise => &["last_price", "volume"],
+            Self::PriceNotPositive | Self::PriceJump | Self::RepeatedPrice => &["last_price"],
+            Self::NegativeVolume => &["volume"],
+            Self::BadTime | Self::FutureTime | Self::Late => &["timestamp"],
+            Self::KeyMismatch | Self::MissingKey | Self::WrongPartition => &["key"],
+            Self::TooLarge => &["value", "symbol", "key"],
         }
     }
 

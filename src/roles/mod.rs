@@ -4,11 +4,15 @@
 //! on `tokio::runtime::Handle::current()`.
 
 pub mod audit;
+pub mod bad;
 pub mod config;
 mod exit;
 pub mod ingest;
 pub mod process;
 pub mod record;
+pub mod replay;
+pub mod rules;
+mod shown;
 mod shutdown;
 pub mod simulate;
 pub mod sink;
@@ -29,6 +33,8 @@ use crate::journal::kafka::client::{self, ClientError};
 pub enum Role {
     /// Proves that every input has exactly one output, rightly routed
     Audit(audit::Args),
+    /// Looks into `bad_data`: what is in it, by rule, symbol, kind and time
+    Bad(bad::Args),
     /// Says what settings are in force and where each value came from
     Config(config::Args),
     /// The gate: checks every record of staging, exactly once
@@ -39,6 +45,10 @@ pub enum Role {
     Ingest(ingest::Args),
     /// Writes the feed into a file, which `ingest` can play
     Record(record::Args),
+    /// Puts chosen rejections of `bad_data` back on staging, once each
+    Replay(replay::Args),
+    /// Lists the rules, or judges a file of records by them
+    Rules(rules::Args),
     /// Stands in for the feed, with faults on demand
     Simulate(Box<simulate::Args>),
     /// Loads good records into Cassandra, or makes the tables there
@@ -53,11 +63,14 @@ impl Role {
     pub fn run(self, config: &Config) -> Result<Exit, Failure> {
         match self {
             Self::Audit(args) => audit::run(&args, config),
+            Self::Bad(args) => bad::run(&args, config),
             Self::Config(args) => config::run(&args, config),
             Self::Process(args) => process::run(&args, config),
             Self::State(args) => state::run(&args, config),
             Self::Ingest(args) => ingest::run(&args, config),
             Self::Record(args) => record::run(&args, config),
+            Self::Replay(args) => replay::run(&args, config),
+            Self::Rules(args) => rules::run(&args, config),
             Self::Simulate(args) => simulate::run(*args, config),
             Self::Sink(args) => sink::run(&args, config),
             Self::Topics(args) => topics::run(&args, config),

@@ -127,6 +127,28 @@ pub const DAMAGES: &[Damage] = &[
         offset: Some(0),
     },
     Damage {
+        name: "a late record that is not called late",
+        hurt: |world| {
+            let late = world
+                .stock_data
+                .iter_mut()
+                .find(|entry| entry.headers.iter().any(|(_, value)| value == b"late"));
+            late.unwrap().headers.retain(|(name, _)| name != headers::SUSPECT);
+        },
+        kind: BreachKind::WrongSuspect,
+        topic: Topic::StockData,
+        offset: None,
+    },
+    Damage {
+        name: "a mark that the history does not bear out",
+        hurt: |world| {
+            world.stock_data[0].headers.push((headers::SUSPECT.to_owned(), b"price_jump".to_vec()));
+        },
+        kind: BreachKind::WrongSuspect,
+        topic: Topic::StockData,
+        offset: None,
+    },
+    Damage {
         name: "an output without its source",
         hurt: |world| world.stock_data[1].headers.clear(),
         kind: BreachKind::NoSource,

@@ -14,6 +14,7 @@ use tickgate::audit::{
 use tickgate::core::record::Record;
 use tickgate::core::rules::judge;
 use tickgate::model::headers;
+use tickgate_state::CheckpointRow;
 use world::{Entry, FINGERPRINT, World};
 
 /// What is around a world's records.
@@ -37,6 +38,7 @@ fn check(world: &World, around: Around) -> Findings {
         cut: world.cut,
         staging_end: end,
         staging: world.staging_name.clone(),
+        rules: world.rules.clone(),
         fingerprint: FINGERPRINT + u64::from(around.other_settings),
         shown_max: 20,
     });
@@ -95,7 +97,7 @@ fn a_whole_world_is_whole() {
     assert_eq!(counted(Count::BadData), 9 + 2 * counted(Count::Stale));
     assert_eq!(counted(Count::SymbolsCompared), 3);
     assert_eq!(counted(Count::CheckpointsCompared), 1);
-    assert_eq!(findings.unjudged(Unjudged::SuspectByState), 3);
+    assert_eq!((counted(Count::MarksCompared), findings.unjudged(Unjudged::SuspectByState)), (21, 0));
 }
 
 #[test]
@@ -180,6 +182,8 @@ fn retention_is_counted_and_not_a_breach() {
     assert_eq!(findings.counted(Count::Inputs), 18);
     assert_eq!(findings.unjudged(Unjudged::OutputsWithoutInput), 12);
     assert!(findings.unjudged(Unjudged::EventHistoryRetired) > 0);
+    // Of 12 accepted inputs, those after their symbol's removal are certain.
+    assert_eq!((findings.counted(Count::MarksCompared), findings.unjudged(Unjudged::SuspectByState)), (3, 9));
 
     let around = Around { stock_data_start: 7, bad_data_start: 5, ..Around::default() };
     let findings = check(&world, around);
@@ -198,6 +202,19 @@ fn retention_hides_no_later_loss() {
     world.changelog[last].value = None;
     let around = Around { staging_start: 12, ..Around::default() };
     assert_eq!(check(&world, around).breaches(BreachKind::WrongLastSeen), 1);
+}
+
+#[test]
+fn what_is_late_beside_the_history_that_is_left_must_say_so() {
+    let mut world = whole();
+    let late = world
+        .stock_data
+        .iter_mut()
+        .rfind(|entry| entry.headers.iter().any(|(name, value)| name == headers::SUSPECT && value == b"late"))
+        .unwrap();
+    late.headers.retain(|(name, _)| name != headers::SUSPECT);
+    let around = Around { staging_start: 20, ..Around::default() };
+    assert_eq!(check(&world, around).breaches(BreachKind::WrongSuspect), 1);
 }
 
 #[test]
@@ -230,6 +247,15 @@ fn outputs_of_a_newer_epoch_replace_those_before() {
     let findings = check(&world, Around::default());
     assert!(findings.is_whole(), "{:#?}", findings.offenders());
     assert_eq!(findings.unjudged(Unjudged::RemadeAfterReset), 21);
+
+    for entry in world.changelog.iter_mut().filter(|entry| entry.key.as_deref() == Some(b"k")) {
+        let mut row = CheckpointRow::decode(entry.value.as_ref().unwrap()).unwrap();
+        row.epoch = 1;
+        entry.value = Some(row.encode());
+    }
+    let findings = check(&world, Around::default());
+    assert!(findings.is_whole(), "{:#?}", findings.offenders());
+    assert_eq!(findings.unjudged(Unjudged::SuspectByState), 21);
 }
 
 #[test]
@@ -275,7 +301,7 @@ fn the_report_says_where_in_both_forms() {
     assert_eq!(json["whole"], false);
     assert_eq!(json["breaches"]["lost_output"], 1);
     assert_eq!(json["counts"]["inputs"], 30);
-    assert_eq!(json["unjudged"]["suspect_by_state"], 3);
+    assert_eq!(json["counts"]["marks_compared"], 20);
     assert_eq!(json["offenders"][0]["topic"], "in");
     assert_eq!(json["offenders"][0]["partition"], 1);
     assert_eq!(json["offenders"][0]["offset"], 3);

@@ -14,6 +14,8 @@ use tickgate_state::{CheckpointRow, Reported, RowKey, SymbolRow};
 /// Kafka time of the first input, in ms since 1970: 2026-11-22T00:00:00Z.
 pub const START_MS: i64 = 1_795_305_600_000;
 pub const THRESHOLD_MS: i64 = 4 * 3_600_000;
+/// A price that is the same for longer is suspect, where nothing is set.
+const REPEATED_MS: i64 = 3_600_000;
 
 /// What the checkpoint rows say of the settings, unless told otherwise.
 pub const FINGERPRINT: u64 = 7;
@@ -47,6 +49,8 @@ pub struct World {
 #[derive(Debug, Clone, Default)]
 struct Symbol {
     last_seen: Option<i64>,
+    /// Since when it has had its price, which is the same in all of its quotes.
+    since: i64,
     reported: Option<Reported>,
 }
 
@@ -174,6 +178,8 @@ impl World {
                 let time = quote.event_time.0;
                 if symbol.last_seen.is_some_and(|last_seen| time < last_seen) {
                     suspects.insert(Rule::Late);
+                } else if symbol.last_seen.is_some() && time - symbol.since > REPEATED_MS {
+                    suspects.insert(Rule::RepeatedPrice);
                 }
                 if !suspects.is_empty() {
                     add(headers::SUSPECT, suspects.to_header().into_bytes());
@@ -185,7 +191,8 @@ impl World {
                     }
                 }
                 if symbol.last_seen.is_none_or(|last_seen| time > last_seen) {
-                    *symbol = Symbol { last_seen: Some(time), reported: None };
+                    let since = if symbol.last_seen.is_some() { symbol.since } else { time };
+                    *symbol = Symbol { last_seen: Some(time), since, reported: None };
                 }
                 self.stock_data.push(output);
             }

@@ -95,7 +95,14 @@ pub fn run(bytes: &[u8]) {
 
 fn settings(small: bool) -> Settings {
     let rules = RuleSettings { partitions: 3, ..RuleSettings::default() };
-    let small_rules = RuleSettings { max_value_bytes: 96, max_symbol_bytes: 4, ..rules.clone() };
+    let small_rules = RuleSettings {
+        max_value_bytes: 96,
+        max_symbol_bytes: 4,
+        price_jump_permille: 1_001,
+        repeated_price_after_ms: 1_000,
+        rejects_wrong_partition: true,
+        ..rules.clone()
+    };
     Settings {
         staging: "staging".to_owned(),
         commit_interval_ms: 100,
@@ -358,6 +365,7 @@ impl World {
             cut: end,
             staging_end: end,
             staging: settings.staging.clone(),
+            rules: settings.rules.clone(),
             fingerprint: FINGERPRINT,
             shown_max: 20,
         });

@@ -8,6 +8,7 @@
 mod access;
 mod agreement;
 mod audit;
+mod bad_data;
 mod brokers;
 mod cluster;
 #[cfg(feature = "fault-points")]

@@ -63,7 +63,8 @@ impl Feed {
             _ => wall_ms - rng.random_range(0..2_000),
         };
         self.last[which] = time;
-        let cents = rng.random_range(100..200);
+        // Every other price is the same one, so that some stand still for long, and some jump.
+        let cents = Some(rng.random_range(100..200)).filter(|cents| *cents >= 150).unwrap_or(120);
         let value = Some(quote(&symbol, time, cents));
         if rng.random_ratio(1, 100) {
             return (partition, staged(value, Truth::Unsendable));

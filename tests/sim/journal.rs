@@ -59,6 +59,8 @@ pub enum Body {
         source: Source,
         kind: Option<Kind>,
         epoch: u32,
+        /// Names of the suspect rules that it is marked with.
+        marks: Vec<&'static str>,
     },
     Event {
         kind: Kind,

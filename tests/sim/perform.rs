@@ -7,7 +7,7 @@ use rand::RngExt;
 use tickgate::core::effect::{Applied, Span, Writes};
 use tickgate::core::input::{End, Failure, Owner};
 use tickgate::core::{Effect, Generation, Input, Output};
-use tickgate::model::{Claim, Event, Kind as EventKind, Offset, Partition, Source};
+use tickgate::model::{Claim, Event, Kind as EventKind, Offset, Partition, Rule, Source};
 
 use crate::disk::Write;
 use crate::group::Member;
@@ -318,6 +318,10 @@ impl Life {
             Output::Remove { at, epoch } => (*at, *epoch, Some(EventKind::Removed)),
             Output::Unsendable { at, epoch, .. } => (*at, *epoch, Some(EventKind::Unsendable)),
         };
+        let marks = match output {
+            Output::Forward { suspects, .. } => suspects.iter().map(Rule::name).collect(),
+            _ => Vec::new(),
+        };
         let (partition, offset, staged) = self.batch[at].clone();
         self.round.inputs = true;
         if staged.truth == Truth::Unsendable && kind.is_none() {
@@ -325,7 +329,7 @@ impl Life {
             self.round.failed.get_or_insert(Failure::Unsendable { partition, offset, reason });
         }
         let topic = if kind.is_none() { Topic::StockData } else { Topic::BadData };
-        (partition, topic, Body::Output { source: Source { partition, offset }, kind, epoch })
+        (partition, topic, Body::Output { source: Source { partition, offset }, kind, epoch, marks })
     }
 
     /// Sends one message. What a fenced producer sends is never there; mostly it learns of it later.

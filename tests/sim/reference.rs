@@ -11,10 +11,18 @@ use crate::journal::Truth;
 
 /// What is known of a symbol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_field_names)] // last-seen is the word
 pub struct Seen {
     pub last_seen: i64,
     pub cents: i64,
+    /// Since when that has been the price.
+    pub since: i64,
 }
+
+/// More than half as much again, or less than two thirds, is a jump.
+pub const JUMP_PERMILLE: i64 = 1_500;
+/// A price that stands still for longer is suspect.
+pub const REPEATED_AFTER_MS: i64 = 10_000;
 
 /// A time during which a symbol's last-seen stood still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,24 +91,29 @@ impl Reference {
         part.lost.clear();
     }
 
-    /// `at_ms`: when the record was appended.
-    pub fn fold(&mut self, partition: Partition, at: Offset, at_ms: i64, truth: &Truth) {
+    /// `at_ms`: when the record was appended. What the records before it make suspect about it.
+    pub fn fold(&mut self, partition: Partition, at: Offset, at_ms: i64, truth: &Truth) -> Vec<&'static str> {
         let part = self.parts.entry(partition).or_default();
         part.next = at + 1;
+        let mut marks = Vec::new();
         let (symbol, seen) = match truth {
             Truth::Quote { symbol, time, cents } => {
                 let before = part.history.get(symbol).and_then(|history| history.last()?.2);
+                marks = before.map(|before| suspicions(before, *time, *cents)).unwrap_or_default();
                 if before.is_some_and(|before| *time < before.last_seen) {
-                    return;
+                    return marks;
                 }
-                (symbol, Some(Seen { last_seen: *time, cents: *cents }))
+                let since =
+                    before.filter(|before| before.cents == *cents).map_or(*time, |before| before.since);
+                (symbol, Some(Seen { last_seen: *time, cents: *cents, since }))
             }
             Truth::Tombstone { symbol } => (symbol, None),
-            Truth::Bad | Truth::Unsendable => return,
+            Truth::Bad | Truth::Unsendable => return marks,
         };
         part.turn(symbol, seen);
         let since = ((part.epoch, at + 1), at_ms, seen);
         part.history.entry(symbol.clone()).or_default().push(since);
+        marks
     }
 
     /// What was known of a symbol from the records appended before a moment.
@@ -125,6 +138,18 @@ impl Reference {
             part.spans.iter().map(|(symbol, spans)| (*partition, symbol, spans.as_slice()))
         })
     }
+}
+
+fn suspicions(before: Seen, time: i64, cents: i64) -> Vec<&'static str> {
+    let (low, high) = (before.cents.min(cents), before.cents.max(cents));
+    let is_late = time < before.last_seen;
+    let stands_still = !is_late && cents == before.cents && time - before.since > REPEATED_AFTER_MS;
+    let all = [
+        ("price_jump", high * 1_000 > low * JUMP_PERMILLE),
+        ("late", is_late),
+        ("repeated_price", stands_still),
+    ];
+    all.into_iter().filter(|(_, holds)| *holds).map(|(name, _)| name).collect()
 }
 
 impl Part {

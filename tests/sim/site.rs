@@ -16,7 +16,7 @@ use crate::invariants::routing::Routes;
 use crate::invariants::silences::Silences;
 use crate::invariants::{Breach, fencing, hold, one_output, store, unclaims};
 use crate::journal::{Journal, Topic};
-use crate::reference::Reference;
+use crate::reference::{JUMP_PERMILLE, REPEATED_AFTER_MS, Reference};
 use crate::schedule::Schedule;
 use crate::tally::{Kind, Tally};
 use crate::teeth::Planted;
@@ -82,7 +82,12 @@ impl Site {
             page_symbols: 1,
             scan_rows_max: 3,
             accept_loss: self.schedule.accept_loss,
-            rules: RuleSettings { partitions: self.schedule.partitions, ..RuleSettings::default() },
+            rules: RuleSettings {
+                partitions: self.schedule.partitions,
+                price_jump_permille: JUMP_PERMILLE,
+                repeated_price_after_ms: REPEATED_AFTER_MS,
+                ..RuleSettings::DEFAULT
+            },
             fingerprint: 1,
         }
     }

@@ -1,18 +1,21 @@
-//! The rules that a record alone decides: [`judge`] gives every record exactly one verdict, whatever its
-//! bytes are. The verdict is a function of the record and the settings: no clock, no state. Every rule that
-//! is broken is reported, but of each field only the first: a price that is no number is not also not
-//! positive. A good record pays for none of this, as evidence is only made where a rule is broken.
+//! [`judge`] gives every record exactly one verdict, whatever its bytes are. The verdict is a function of the
+//! record and the settings: no clock, no state. Every rule that is broken is reported, but of each field only
+//! the first: a price that is no number is not also not positive. A good record pays for none of this, as
+//! evidence is only made where a rule is broken.
 //!
-//! Deliberately not here: `late`, `price_jump` and `repeated_price`, which need the symbol's history.
+//! `late`, `price_jump` and `repeated_price` need the symbol's [`History`] too. They can only mark: where a
+//! record goes never depends on what came before it.
 
 mod fields;
+mod history;
 mod suspects;
 mod view;
 
+pub use history::History;
 pub use suspects::Suspects;
 
 use crate::core::record::Record;
-use crate::model::{Broken, Quote, Rejection, Rule, partition_of};
+use crate::model::{Broken, Partition, Quote, Rejection, Rule, partition_of};
 use view::View;
 
 /// What the rules need to know besides the record.
@@ -26,11 +29,33 @@ pub struct RuleSettings {
     pub max_value_bytes: usize,
     /// The longest symbol, in bytes of UTF-8.
     pub max_symbol_bytes: usize,
+    /// From the last price to this one, up or down, in thousandths: more is a `price_jump`.
+    pub price_jump_permille: i64,
+    /// Event time in milliseconds; a price that has been the same for longer is a `repeated_price`.
+    pub repeated_price_after_ms: i64,
+    /// The suspect rules that are judged at all.
+    pub suspects: Suspects,
+    /// Whether `wrong_partition` rejects instead of marking.
+    pub rejects_wrong_partition: bool,
+}
+
+impl RuleSettings {
+    /// What holds where nothing is set, but for the number of partitions.
+    pub const DEFAULT: Self = Self {
+        future_skew_ms: 5_000,
+        partitions: 0,
+        max_value_bytes: 65_536,
+        max_symbol_bytes: 256,
+        price_jump_permille: 2_000,
+        repeated_price_after_ms: 3_600_000,
+        suspects: Suspects::ALL,
+        rejects_wrong_partition: false,
+    };
 }
 
 impl Default for RuleSettings {
     fn default() -> Self {
-        Self { future_skew_ms: 5_000, partitions: 0, max_value_bytes: 65_536, max_symbol_bytes: 256 }
+        Self::DEFAULT
     }
 }
 
@@ -68,11 +93,9 @@ pub fn judge<'a>(record: &Record<'a>, settings: &RuleSettings) -> Verdict<'a> {
             None
         }
     };
+    let suspects = judge_place(record, settings, &mut broken);
     match quote {
-        Some(quote) if broken.is_empty() => {
-            let suspects = judge_place(record, &quote, settings);
-            Verdict::Accepted { quote, suspects }
-        }
+        Some(quote) if broken.is_empty() => Verdict::Accepted { quote, suspects },
         _ => Verdict::Rejected(Rejection { broken }),
     }
 }
@@ -119,10 +142,17 @@ fn judge_tombstone<'a>(record: &Record<'a>, settings: &RuleSettings) -> Verdict<
     Verdict::Rejected(Rejection { broken: vec![broken] })
 }
 
-fn judge_place(record: &Record<'_>, quote: &Quote<'_>, settings: &RuleSettings) -> Suspects {
+/// Whether the record is where its key belongs; a record without a key belongs nowhere.
+fn judge_place(record: &Record<'_>, settings: &RuleSettings, broken: &mut Vec<Broken>) -> Suspects {
     let mut suspects = Suspects::default();
-    let placed = settings.partitions > 0;
-    if placed && partition_of(quote.symbol.as_bytes(), settings.partitions) != record.partition {
+    let Some(key) = record.key.filter(|key| !key.is_empty()) else { return suspects };
+    if settings.partitions <= 0 || !settings.suspects.contains(Rule::WrongPartition) {
+        return suspects;
+    }
+    let home = partition_of(key, settings.partitions);
+    if home != record.partition && settings.rejects_wrong_partition {
+        broken.push(wrong_partition(record.partition, home));
+    } else if home != record.partition {
         suspects.insert(Rule::WrongPartition);
     }
     suspects
@@ -139,6 +169,12 @@ fn keep<T>(broken: &mut Vec<Broken>, read: Result<T, Broken>) -> Option<T> {
 fn missing_key(record: &Record<'_>) -> Broken {
     let found = if record.key.is_none() { "null" } else { "no bytes" };
     Broken::new(Rule::MissingKey, KEY, found, "the symbol")
+}
+
+#[cold]
+fn wrong_partition(found: Partition, home: Partition) -> Broken {
+    let expected = format!("partition {home}, the key's by murmur2");
+    Broken::new(Rule::WrongPartition, KEY, &format!("partition {found}"), expected)
 }
 
 #[cold]

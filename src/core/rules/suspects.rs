@@ -7,6 +7,11 @@ use crate::model::{Rule, Severity};
 pub struct Suspects(u8);
 
 impl Suspects {
+    /// Every suspect rule.
+    pub const ALL: Self = Self(15);
+    /// Those that a symbol's history decides.
+    pub const BY_HISTORY: Self = Self(7);
+
     /// Whether nothing is suspect.
     pub fn is_empty(self) -> bool {
         self.0 == 0
@@ -20,6 +25,24 @@ impl Suspects {
     /// Whether `rule` is in it.
     pub fn contains(self, rule: Rule) -> bool {
         self.0 & bit(rule) != 0
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// All but `rule`.
+    #[must_use]
+    pub fn without(self, rule: Rule) -> Self {
+        Self(self.0 & !bit(rule))
     }
 
     /// Its rules, in the order of [`Rule::ALL`].
@@ -74,6 +97,8 @@ mod tests {
             all.insert(*rule);
             assert_eq!(all != before, rule.severity() == Severity::Suspect, "{}", rule.name());
         }
+        assert_eq!(all, Suspects::ALL);
+        assert_eq!(Suspects::ALL.without(Rule::WrongPartition), Suspects::BY_HISTORY);
     }
 
     #[test]

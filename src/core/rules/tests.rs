@@ -264,6 +264,21 @@ fn a_record_in_another_partition_passes_marked() {
 }
 
 #[test]
+fn a_record_in_another_partition_is_rejected_or_not_looked_at_where_that_is_set() {
+    let value = with("volume", "-1");
+    let away = Record { partition: (partition_of(b"AAPL", 85) + 1) % 85, ..aapl(value.as_bytes()) };
+    let rejects = RuleSettings { partitions: 85, rejects_wrong_partition: true, ..settings() };
+    let Verdict::Rejected(Rejection { broken }) = judge(&away, &rejects) else { panic!("accepted") };
+    let rules: Vec<_> = broken.iter().map(|one| one.rule).collect();
+    assert_eq!(rules, [Rule::NegativeVolume, Rule::WrongPartition]);
+    assert_eq!(broken[1].found, format!("partition {}", away.partition));
+    let off = RuleSettings { suspects: Suspects::BY_HISTORY, ..rejects };
+    let value = with("", "");
+    let away = Record { value: Some(value.as_bytes()), ..away };
+    assert!(matches!(judge(&away, &off), Verdict::Accepted { suspects, .. } if suspects.is_empty()));
+}
+
+#[test]
 fn the_evidence_shows_what_was_there() {
     let evidence = |value: &[u8]| match judge(&aapl(value), &settings()) {
         Verdict::Rejected(Rejection { mut broken }) => {

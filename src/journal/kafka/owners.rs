@@ -28,6 +28,9 @@ pub struct Owners {
     patience: Duration,
 }
 
+/// A partition's committed offset, if there is one, and what was noted with it.
+pub type Noted = (Partition, Option<(Offset, String)>);
+
 /// How long one fencing may take; it waits for the dead owner's transaction to be aborted.
 const FENCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to read for one record that should be there.
@@ -90,6 +93,23 @@ impl Owners {
                     _ => None,
                 };
                 Ok((element.partition(), offset))
+            })
+            .collect()
+    }
+
+    /// The committed offsets and what was noted with them, once none is pending; an error while one is.
+    pub fn noted_offsets(&self, topic: &str, of: &[Partition]) -> Result<Vec<Noted>, KafkaError> {
+        let found = self.committed.committed_offsets(list(topic, of, RdOffset::Invalid)?, REQUEST_TIMEOUT)?;
+        found
+            .elements()
+            .iter()
+            .map(|element| {
+                element.error()?;
+                let noted = match element.offset() {
+                    RdOffset::Offset(offset) => Some((offset, element.metadata().to_owned())),
+                    _ => None,
+                };
+                Ok((element.partition(), noted))
             })
             .collect()
     }

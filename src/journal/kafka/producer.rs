@@ -172,6 +172,11 @@ impl RoundProducer {
         &self.id
     }
 
+    /// Whether there is patience left to wait for an answer.
+    pub fn may_wait(&self) -> bool {
+        (self.patience)()
+    }
+
     /// Opens a transaction.
     pub fn begin(&self) -> Result<(), Trouble> {
         *self.reports() = Reports::default();
@@ -249,12 +254,24 @@ impl RoundProducer {
         offsets: &[(Partition, Offset, bool)],
         metadata: &Metadata,
     ) -> Result<(), Trouble> {
-        let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for (partition, offset, released) in offsets {
-            let claim = Claim { transactional_id: self.id.clone(), released: *released };
-            let mut element = list.add_partition(topic, *partition);
-            element.set_offset(RdOffset::Offset(*offset)).map_err(|error| sort(&error))?;
-            element.set_metadata(claim.encode());
+        let claim = |released| Claim { transactional_id: self.id.clone(), released }.encode();
+        let noted =
+            offsets.iter().map(|(partition, offset, released)| (*partition, *offset, claim(*released)));
+        self.send_noted_offsets(topic, noted, metadata)
+    }
+
+    /// Adds offsets (next to read) to the transaction, each with a note of the caller's own, in UTF-8.
+    pub fn send_noted_offsets(
+        &self,
+        topic: &str,
+        offsets: impl IntoIterator<Item = (Partition, Offset, String)>,
+        metadata: &Metadata,
+    ) -> Result<(), Trouble> {
+        let mut list = TopicPartitionList::new();
+        for (partition, offset, note) in offsets {
+            let mut element = list.add_partition(topic, partition);
+            element.set_offset(RdOffset::Offset(offset)).map_err(|error| sort(&error))?;
+            element.set_metadata(note);
         }
         self.repeat(|| self.producer.send_offsets_to_transaction(&list, &metadata.0, CALL_TIMEOUT))
     }

@@ -33,21 +33,21 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Offsets of one partition, from `start` to `end`, exclusive.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Range {
-    pub(super) partition: Partition,
-    pub(super) start: Offset,
-    pub(super) end: Offset,
+pub(in crate::roles) struct Range {
+    pub(in crate::roles) partition: Partition,
+    pub(in crate::roles) start: Offset,
+    pub(in crate::roles) end: Offset,
 }
 
 impl Range {
     /// How many offsets there are; not all need to hold records.
-    pub(super) fn len(self) -> i64 {
+    pub(in crate::roles) fn len(self) -> i64 {
         (self.end - self.start).max(0)
     }
 }
 
 /// The clients of an audit. None of them joins the group or commits.
-pub(super) struct Kafka {
+pub(in crate::roles) struct Kafka {
     /// Sees high watermarks, and committed offsets without waiting for pending ones.
     uncommitted: BaseConsumer<Logged>,
     /// Sees last stable offsets, and waits for pending commits.
@@ -57,10 +57,15 @@ pub(super) struct Kafka {
 }
 
 impl Kafka {
-    /// Waits for brokers.
-    pub(super) fn connect(config: &KafkaConfig, group: &str, timeout: Duration) -> Result<Self, Failure> {
+    /// Waits for brokers; `role` is named to them.
+    pub(in crate::roles) fn connect(
+        config: &KafkaConfig,
+        group: &str,
+        role: &str,
+        timeout: Duration,
+    ) -> Result<Self, Failure> {
         reach(config, timeout)?;
-        let mut reading = client::base_config(config, "audit");
+        let mut reading = client::base_config(config, role);
         reading
             .set("group.id", group)
             .set("enable.auto.commit", "false")
@@ -77,7 +82,7 @@ impl Kafka {
     }
 
     /// How many partitions the topics have; all must have as many.
-    pub(super) fn partitions(&self, topics: &[&str]) -> Result<i32, Failure> {
+    pub(in crate::roles) fn partitions(&self, topics: &[&str]) -> Result<i32, Failure> {
         let mut counts = Vec::new();
         for topic in topics {
             let metadata = self
@@ -103,12 +108,12 @@ impl Kafka {
     }
 
     /// What a partition retains, up to its high watermark.
-    pub(super) fn retained(&self, topic: &str, partition: Partition) -> Result<Range, Failure> {
+    pub(in crate::roles) fn retained(&self, topic: &str, partition: Partition) -> Result<Range, Failure> {
         watermarks(&self.uncommitted, topic, partition, self.timeout)
     }
 
     /// The group's committed offsets without those of open transactions; `None` where there is none.
-    pub(super) fn committed(
+    pub(in crate::roles) fn committed(
         &self,
         topic: &str,
         partitions: &[Partition],
@@ -118,7 +123,7 @@ impl Kafka {
     }
 
     /// The committed offsets once nothing of them is pending; `None` for all where that never was in time.
-    pub(super) fn stable_committed(
+    pub(in crate::roles) fn stable_committed(
         &self,
         topic: &str,
         partitions: &[Partition],
@@ -134,7 +139,11 @@ impl Kafka {
 
     /// What the partitions retain up to their last stable offsets, once these have reached what the high
     /// watermarks were at first.
-    pub(super) fn settled(&self, topic: &str, partitions: &[Partition]) -> Result<Vec<Range>, Failure> {
+    pub(in crate::roles) fn settled(
+        &self,
+        topic: &str,
+        partitions: &[Partition],
+    ) -> Result<Vec<Range>, Failure> {
         let ends: Vec<_> = partitions
             .iter()
             .map(|partition| Ok(self.retained(topic, *partition)?.end))
@@ -161,12 +170,56 @@ impl Kafka {
         Ok(settled)
     }
 
+    /// The ranges, each from the first record on whose time is `ms` (since 1970) or later.
+    pub(in crate::roles) fn since(
+        &self,
+        topic: &str,
+        ranges: Vec<Range>,
+        ms: i64,
+    ) -> Result<Vec<Range>, Failure> {
+        let mut asked = TopicPartitionList::new();
+        for range in &ranges {
+            asked
+                .add_partition_offset(topic, range.partition, KafkaOffset::Offset(ms))
+                .map_err(|error| failed("looking up a time", topic, error))?;
+        }
+        let found = self
+            .committed
+            .offsets_for_times(asked, self.timeout)
+            .map_err(|error| failed("looking up a time", topic, error))?;
+        ranges
+            .into_iter()
+            .map(|range| {
+                let Some(element) = found.find_partition(topic, range.partition) else { return Ok(range) };
+                element.error().map_err(|error| failed("looking up a time", topic, error))?;
+                let start = match element.offset() {
+                    KafkaOffset::Offset(offset) => offset.clamp(range.start, range.end.max(range.start)),
+                    _ => range.end,
+                };
+                Ok(Range { start, ..range })
+            })
+            .collect()
+    }
+
     /// Reads the committed records of all ranges, each partition in its order.
-    pub(super) fn read(
+    pub(in crate::roles) fn read(
         &self,
         topic: &str,
         ranges: &[Range],
         mut each: impl FnMut(Partition, &Message<'_>),
+    ) -> Result<(), Failure> {
+        self.read_borrowed(topic, ranges, |record| {
+            each(record.partition(), &message(record));
+            Ok(())
+        })
+    }
+
+    /// The same with records as the library has them; ends with the first failure of `each`.
+    pub(in crate::roles) fn read_borrowed(
+        &self,
+        topic: &str,
+        ranges: &[Range],
+        mut each: impl FnMut(&BorrowedMessage<'_>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let mut open: HashMap<Partition, Offset> = HashMap::new();
         let mut assignment = TopicPartitionList::new();
@@ -188,7 +241,9 @@ impl Kafka {
                     last_progress = Instant::now();
                     let Some(&end) = open.get(&record.partition()) else { continue };
                     if record.offset() < end {
-                        each(record.partition(), &message(&record));
+                        each(&record)?;
+                        // What was done with it may have taken its time.
+                        last_progress = Instant::now();
                     }
                     // Else the record lies beyond the range, so that all before it has come.
                     if record.offset() + 1 >= end {
@@ -312,7 +367,8 @@ fn is_passing(error: &KafkaError) -> bool {
 /// Stands for a header whose name is not UTF-8: that it is still there, in its place, is all that is compared.
 const UNREADABLE: Header<'static> = ("\u{fffd}", None);
 
-fn message<'a>(record: &'a BorrowedMessage<'_>) -> Message<'a> {
+/// A record as it is judged and shown.
+pub(in crate::roles) fn message<'a>(record: &'a BorrowedMessage<'_>) -> Message<'a> {
     let kafka_time = match record.timestamp() {
         Timestamp::NotAvailable => None,
         Timestamp::CreateTime(time) | Timestamp::LogAppendTime(time) => Some(time),

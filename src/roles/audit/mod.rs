@@ -16,7 +16,7 @@
 //!
 //! What makes a finding a breach is `crate::audit`'s knowledge.
 
-mod kafka;
+pub(super) mod kafka;
 mod table;
 
 use std::{
@@ -67,7 +67,7 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
 
 /// Audits the group that the settings name.
 pub fn audit(args: &Args, config: &Config) -> Result<Report, Failure> {
-    let kafka = Kafka::connect(&config.kafka, &config.process.group, args.timeout)?;
+    let kafka = Kafka::connect(&config.kafka, &config.process.group, "audit", args.timeout)?;
     let topics = TopicNames {
         staging: config.topics.staging.clone(),
         stock_data: config.topics.stock_data.clone(),
@@ -148,6 +148,7 @@ impl Audit {
                 cut,
                 staging_end: range.end,
                 staging: self.topics.staging.clone(),
+                rules: self.rules.clone(),
                 fingerprint: self.fingerprint,
                 shown_max: self.shown_max,
             });

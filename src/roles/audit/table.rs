@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Holds the tables against `stock_data`.
 pub(super) fn check(args: &Args, config: &Config, partitions: Partition) -> Result<Findings, Failure> {
     let table = Handle::current().block_on(connect(args, config))?;
-    let kafka = Kafka::connect(&config.kafka, &config.sink.group, args.timeout)?;
+    let kafka = Kafka::connect(&config.kafka, &config.sink.group, "audit", args.timeout)?;
     let stock_data = &config.topics.stock_data;
     let all: Vec<Partition> = (0..partitions).collect();
     let cuts = kafka.committed(stock_data, &all)?;

@@ -23,9 +23,9 @@ use anyhow::anyhow;
 use tickgate_state::{OpenError, Store, StoreError, StoreIdentity, StoreOptions};
 
 use super::{Exit, Failure, Shutdown};
-use crate::config::{Config, JournalKind};
+use crate::config::{Config, JournalKind, Treatment};
 use crate::core::processor::Progress;
-use crate::core::rules::RuleSettings;
+use crate::core::rules::{RuleSettings, Suspects};
 use crate::core::settings::{PAGE_SYMBOLS, SCAN_ROWS_MAX};
 use crate::core::{Now, Settings, Stop};
 use crate::journal::kafka::client;
@@ -285,10 +285,19 @@ fn settings(config: &Config, args: &Args) -> Settings {
 
 /// What the rules need of the settings; the audit judges by the same.
 pub fn rule_settings(config: &Config) -> RuleSettings {
+    let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    let bytes = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let rules = &config.rules;
+    let off = rules.treatments().into_iter().filter(|(_, treatment)| *treatment == Treatment::Off);
     RuleSettings {
-        future_skew_ms: i64::try_from(config.freshness.future_skew.as_millis()).unwrap_or(i64::MAX),
+        future_skew_ms: ms(config.freshness.future_skew),
         partitions: config.topics.partitions,
-        ..RuleSettings::default()
+        max_value_bytes: bytes(rules.max_value_bytes),
+        max_symbol_bytes: bytes(rules.max_symbol_bytes),
+        price_jump_permille: rules.price_jump_permille,
+        repeated_price_after_ms: ms(rules.repeated_price_after),
+        suspects: off.fold(Suspects::ALL, |suspects, (rule, _)| suspects.without(rule)),
+        rejects_wrong_partition: rules.wrong_partition == Treatment::Reject,
     }
 }
 

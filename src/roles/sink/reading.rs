@@ -14,6 +14,7 @@ const ANY_SIZE: RuleSettings = RuleSettings {
     partitions: 0,
     max_value_bytes: usize::MAX,
     max_symbol_bytes: usize::MAX,
+    ..RuleSettings::DEFAULT
 };
 
 /// A copy of a record, and the row that it stands for.

@@ -40,6 +40,27 @@ impl fmt::Display for Price {
     }
 }
 
+impl Price {
+    /// Both mantissas at the finer of the two scales; `None` where one of them does not fit: then the amounts are
+    /// far from each other, unless no decimal of 28 digits could have been either.
+    pub fn aligned(self, other: Self) -> Option<(i128, i128)> {
+        if self.scale == other.scale {
+            return Some((self.mantissa, other.mantissa));
+        }
+        let at = |price: Self, scale: u8| {
+            let tens = 10_i128.checked_pow(u32::from(scale - price.scale))?;
+            price.mantissa.checked_mul(tens)
+        };
+        let scale = self.scale.max(other.scale);
+        Some((at(self, scale)?, at(other, scale)?))
+    }
+
+    /// Whether both are the same amount: `1.5` is `1.50`.
+    pub fn is_amount(self, other: Self) -> bool {
+        self == other || self.aligned(other).is_some_and(|(own, other)| own == other)
+    }
+}
+
 /// Which silence has been reported, and at which levels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Reported {
@@ -231,6 +252,18 @@ mod tests {
         for (mantissa, scale, text) in rows {
             assert_eq!(Price { mantissa, scale }.to_string(), text);
         }
+    }
+
+    #[test]
+    fn amounts_are_compared_whatever_their_scale() {
+        let price = |mantissa, scale| Price { mantissa, scale };
+        assert!(price(15, 1).is_amount(price(1_500, 3)));
+        assert!(!price(15, 1).is_amount(price(1_501, 3)));
+        assert!(price(0, 0).is_amount(price(0, 28)));
+        assert_eq!(price(15, 1).aligned(price(2, 0)), Some((15, 20)));
+        assert_eq!(price(i128::MAX, 0).aligned(price(1, 1)), None);
+        assert_eq!(price(1, 0).aligned(price(1, u8::MAX)), None);
+        assert!(!price(i128::MIN, 0).is_amount(price(1, u8::MAX)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Every committed record of staging below the committed offset has exactly one committed output; none at or
-//! beyond it has any. Records that were deleted unjudged have none, where somebody was told so.
+//! beyond it has any. Records that were deleted unjudged have none, where somebody was told so. Each is marked with
+//! what the records before it make suspect.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,7 @@ pub fn check(txn: Txn, journal: &Journal, reference: &mut Reference) -> Result<(
     let mut judged = BTreeSet::new();
     for (topic, partition, at) in &transaction.wrote {
         let log = journal.read(*topic, *partition).expect("a log was written");
-        let Body::Output { source, .. } = &log.entries[index(*at)].body else { continue };
+        let Body::Output { source, marks, .. } = &log.entries[index(*at)].body else { continue };
         let of = source.partition;
         let next = due(journal, reference, of, Offset::MAX).map(|(at, _)| at);
         hold(next == Some(source.offset), || {
@@ -24,7 +25,11 @@ pub fn check(txn: Txn, journal: &Journal, reference: &mut Reference) -> Result<(
         let Some((at, at_ms, staged)) = record(journal, of, source.offset) else {
             return Err(Breach(format!("{source:?} is no record")));
         };
-        reference.fold(of, at, at_ms, &staged.truth);
+        let expected = reference.fold(of, at, at_ms, &staged.truth);
+        let by_history: Vec<_> = marks.iter().copied().filter(|mark| *mark != "wrong_partition").collect();
+        hold(by_history == expected, || {
+            format!("{source:?}: expected the marks {expected:?}, found {marks:?}")
+        })?;
         judged.insert(of);
     }
     for (partition, offset) in &transaction.offsets {

@@ -18,7 +18,7 @@ impl Routes {
     pub fn check(&mut self, txn: Txn, journal: &Journal, reference: &Reference) -> Result<(), Breach> {
         for (topic, partition, at) in &journal.txns[txn].wrote {
             let log = journal.read(*topic, *partition).expect("a log was written");
-            let Body::Output { source, kind, epoch } = &log.entries[index(*at)].body else { continue };
+            let Body::Output { source, kind, epoch, .. } = &log.entries[index(*at)].body else { continue };
             let of = source.partition;
             hold(of == *partition, || format!("an output of partition {of} is in partition {partition}"))?;
             let expected_epoch = reference.epoch(of);

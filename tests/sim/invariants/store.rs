@@ -124,7 +124,7 @@ fn seen(table: &Table) -> BTreeMap<Arc<str>, Seen> {
         .filter_map(|(symbol, row)| {
             let price = row.price?;
             let cents = i64::try_from(price.mantissa).unwrap();
-            Some((symbol.clone(), Seen { last_seen: row.last_seen?, cents }))
+            Some((symbol.clone(), Seen { last_seen: row.last_seen?, cents, since: row.price_since? }))
         })
         .collect()
 }
