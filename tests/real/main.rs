@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
 mod agreement;
+mod alerts;
 mod audit;
 mod brokers;
 mod cluster;
