@@ -90,10 +90,7 @@ impl Source {
             "time": { "from": "now-3h", "to": "now" },
             "timezone": "utc",
             "annotations": { "list": [] },
-            "links": [
-                { "title": "tickgate", "type": "dashboards", "tags": ["tickgate"], "asDropdown": true, "icon": "", "includeVars": true, "keepTime": true, "targetBlank": false, "tooltip": "", "url": "" },
-                { "title": "Runbooks", "type": "link", "url": "${runbooks}/README.md", "tags": [], "asDropdown": false, "icon": "doc", "includeVars": false, "keepTime": false, "targetBlank": true, "tooltip": "" },
-            ],
+            "links": [others(), link("Runbooks", "${runbooks}/README.md")],
             "templating": { "list": variables() },
             "panels": self.panels(),
         })
@@ -144,7 +141,7 @@ impl Panel {
             let found = rules::alerts().into_iter().find(|(found, _)| found == name);
             found.unwrap_or_else(|| panic!("`{}`: there is no alert `{name}`", self.title))
         });
-        let links: Vec<Value> = alert.iter().map(|(name, rule)| link(name, rule)).collect();
+        let links: Vec<Value> = alert.iter().map(|(name, rule)| runbook(name, rule)).collect();
         let steps = alert.as_ref().map_or_else(|| vec![step(GREEN, None)], |(_, rule)| steps(&rule.expr));
         let mut defaults = json!({ "unit": self.unit, "thresholds": { "mode": "absolute", "steps": steps } });
         if self.kind == Kind::Timeseries {
@@ -191,10 +188,13 @@ impl Kind {
 
     fn options(self) -> Value {
         match self {
-            Self::Stat => {
-                json!({ "colorMode": "background", "reduceOptions": { "calcs": ["lastNotNull"], "fields": "", "values": false } })
-            }
-            Self::Table => json!({ "showHeader": true }),
+            Self::Stat => json!({
+                "colorMode": "background", "graphMode": "area", "justifyMode": "auto", "orientation": "auto",
+                "textMode": "auto", "wideLayout": true, "showPercentChange": false,
+                "percentChangeColorMode": "standard",
+                "reduceOptions": { "calcs": ["lastNotNull"], "fields": "", "values": false },
+            }),
+            Self::Table => json!({ "showHeader": true, "frameIndex": 0 }),
             Self::Timeseries => json!({
                 "legend": { "displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": [] },
                 "tooltip": { "mode": "multi", "sort": "desc" },
@@ -203,10 +203,24 @@ impl Kind {
     }
 }
 
-fn link(name: &str, rule: &rules::Rule) -> Value {
+/// The other dashboards.
+fn others() -> Value {
+    json!({
+        "title": "tickgate", "type": "dashboards", "tags": ["tickgate"], "url": "", "icon": "", "tooltip": "",
+        "asDropdown": true, "includeVars": true, "keepTime": true, "targetBlank": false,
+    })
+}
+
+fn link(title: &str, url: &str) -> Value {
+    json!({
+        "title": title, "type": "link", "tags": [], "url": url, "icon": "doc", "tooltip": "",
+        "asDropdown": false, "includeVars": false, "keepTime": false, "targetBlank": true,
+    })
+}
+
+fn runbook(name: &str, rule: &rules::Rule) -> Value {
     let url = rule.annotations.runbook_url.as_deref().unwrap_or_default();
-    let url = url.replace("{{ $externalLabels.runbooks }}", "${runbooks}");
-    json!({ "title": format!("Runbook: {name}"), "url": url, "targetBlank": true })
+    link(&format!("Runbook: {name}"), &url.replace("{{ $externalLabels.runbooks }}", "${runbooks}"))
 }
 
 /// Green on the good side of what the alert compares with last, red on the other.

@@ -11,8 +11,8 @@ const HEAD: &str = "# Metrics
 
 Made from the table in `src/telemetry/metrics.rs`; `REGENERATE=1 cargo test --release --test monitoring` makes it
 anew. Every role with an `http` address shows its part at `/metrics`, and the `process_*` metrics of the system.
-Counters are there from the start, with 0 for each value of a label. No label has more values than are listed here;
-there is none for symbols.
+Counters are there from the start, with 0 for each value of a label. No label has more values than are listed here,
+but `partition`, which ends at 255; there is none for symbols.
 ";
 
 /// The parts, each with the roles that show it.
