@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use tickgate::model::partition_of;
+
 use crate::{
     cluster::Settings,
     feed::{Producer, Sent, now_ms, quote},
@@ -18,9 +20,9 @@ use crate::{
 };
 use monitoring::Monitoring;
 
-const PARTITIONS: &str = "4";
-const SYMBOLS: u32 = 12;
-/// Not among those that always have quotes.
+const PARTITIONS: i32 = 4;
+const SYMBOLS: usize = 12;
+/// The symbol that falls silent.
 const THIN: &str = "THIN";
 
 /// What the feed does meanwhile.
@@ -35,12 +37,12 @@ struct Market {
 impl Market {
     /// Some 200 records a second until closed.
     fn run(&self, settings: &Settings) {
-        let producer = Producer::new(settings);
+        let (producer, symbols) = (Producer::new(settings), busy_symbols());
         while !self.closed.load(Ordering::Relaxed) {
-            for number in 0..SYMBOLS {
-                producer.send(&quote(&format!("SYM{number}"), now_ms()));
+            for (number, symbol) in symbols.iter().enumerate() {
+                producer.send(&quote(symbol, now_ms()));
                 if self.poisoned.load(Ordering::Relaxed) && number % 2 == 0 {
-                    let (key, value) = (Some(b"SYM0".to_vec()), Some(b"poison".to_vec()));
+                    let (key, value) = (Some(symbol.clone().into_bytes()), Some(b"poison".to_vec()));
                     producer.send(&Sent { key, value, ..Sent::default() });
                 }
             }
@@ -51,6 +53,14 @@ impl Market {
         }
         producer.flush();
     }
+}
+
+/// Symbols of other partitions than the thin one's: where records never cease, the clock notices no silence, as there
+/// is always something that is not committed.
+fn busy_symbols() -> Vec<String> {
+    let home = |symbol: &str| partition_of(symbol.as_bytes(), PARTITIONS);
+    let names = (0..).map(|number| format!("SYM{number}"));
+    names.filter(|name| home(name) != home(THIN)).take(SYMBOLS).collect()
 }
 
 /// Closes the market, also when an assertion fails: its thread would keep the test from ending.
@@ -65,7 +75,7 @@ impl Drop for Closes<'_> {
 #[test]
 fn what_goes_wrong_reaches_people_and_so_does_its_end() {
     let settings = Settings::of("alerts")
-        .with("TOPICS__PARTITIONS", PARTITIONS)
+        .with("TOPICS__PARTITIONS", &PARTITIONS.to_string())
         .with("FRESHNESS__ERROR_AFTER", "5s")
         .with("FRESHNESS__GRACE", "200ms");
     settings.run(&["topics", "apply"]).ended(0);
