@@ -1,7 +1,7 @@
 //! What `prometheus/`, `grafana/` and `docs/runbooks/` say holds together, and holds of what the roles export.
 //!
-//! Prometheus's own tools check what they can; the rest is read here. Nothing runs but those tools: that alerts
-//! reach people is `tests/real/alerts.rs`'s to show.
+//! Prometheus's own tools check what they can; the rest is read here. Alertmanager runs, without Prometheus: that alerts
+//! reach people is `tests/real/alerts`'s to show.
 
 #![allow(clippy::unwrap_used)] // in a test, a panic is the report
 
@@ -9,6 +9,7 @@ mod alerts;
 mod dashboards;
 mod expressions;
 mod layout;
+mod routing;
 mod rules;
 mod runbooks;
 mod table;
