@@ -65,6 +65,18 @@ pub enum NotATradeReason {
 }
 
 impl NotATradeReason {
+    /// Every reason.
+    pub const ALL: [Self; 8] = [
+        Self::NotUtf8,
+        Self::NotJson,
+        Self::NotAnObject,
+        Self::UnknownType,
+        Self::NoData,
+        Self::NoSymbol,
+        Self::NoQuote,
+        Self::DamagedLine,
+    ];
+
     /// The reason as a word for logs and labels.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,28 +1,36 @@
 //! THE table of metrics: every one that any role shows, with its name, unit and help.
 //!
 //! Handles are cheap to clone and to use from any thread. A role registers its own part only: a gauge
-//! that nobody sets would be a false zero. A test holds each help text equal to its field's doc comment.
+//! that nobody sets would be a false zero. A test holds each help text equal to its field's doc comment;
+//! `docs/metrics.md` is made from the table, and `prometheus/` and `grafana/` may name nothing that is not in it.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+mod feed;
+mod ingest;
+mod lag;
+mod sink;
+mod table;
+
+use std::sync::{Arc, Mutex};
 
 use prometheus::{
-    Counter, Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
+    Encoder, Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder,
+    process_collector::ProcessCollector,
 };
 
-use crate::model::Partition;
+use crate::model::{Kind as Header, Rule, Severity};
+use table::plain;
 
-/// Partitions with a higher number have no lag of their own in `/metrics`, only a share of the sum: a label
-/// value each would cost the monitoring more than it tells.
-const LABELLED_PARTITIONS: Partition = 256;
+pub use feed::{RecordMetrics, SimulateMetrics};
+pub use ingest::IngestMetrics;
+pub use lag::{Lag, Standing};
+pub use sink::SinkMetrics;
+pub use table::{Entry, Kind};
 
 /// What `/metrics` shows of this process.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     registry: Registry,
+    entries: Arc<Mutex<Vec<Entry>>>,
 }
 
 /// What `process` counts.
@@ -66,117 +74,34 @@ pub struct GateMetrics {
     pub fenced: IntCounter,
     /// Rebalances of the group seen here.
     pub rebalances: IntCounter,
+    /// Partitions that this instance is taking over and does not read yet.
+    pub partitions_restoring: IntGauge,
     /// Symbols that are silent now, by level.
     pub stale_symbols: IntGaugeVec,
     /// Symbols that are watched.
     pub symbols: IntGauge,
     /// Size of the store on disk.
     pub store_size: IntGauge,
+    /// Rows in the store, as `RocksDB` estimates them.
+    pub store_keys: IntGauge,
+    /// What is free on the disk that the store is on.
+    pub disk_free: IntGauge,
+    /// The size of the disk that the store is on.
+    pub disk_size: IntGauge,
     /// Lag of the partitions that this instance owns.
     pub lag: Lag,
-}
-
-/// How many records of staging are appended but not yet committed by the group.
-#[derive(Debug, Clone)]
-pub struct Lag {
-    /// Records of staging that are not yet committed by the group, over all partitions owned.
-    sum: IntGauge,
-    /// Records of staging that are not yet committed by the group, by partition.
-    by_partition: IntGaugeVec,
-    known: Arc<Mutex<BTreeMap<Partition, i64>>>,
-}
-
-/// What `ingest` counts.
-#[derive(Debug, Clone)]
-pub struct IngestMetrics {
-    /// Messages received from the feed, by kind.
-    pub messages: IntCounterVec,
-    /// Trades received from the feed.
-    pub trades: IntCounter,
-    /// Calls of the REST interface, by outcome.
-    pub calls: IntCounterVec,
-    /// Connections to the feed after the first.
-    pub reconnects: IntCounter,
-    /// Records that `staging` and `bad_data` have acknowledged.
-    pub delivered: IntCounter,
-    /// Records that were refused for good.
-    pub delivery_failures: IntCounter,
-    /// Whether the feed is connected, or answers: 1 or 0.
-    pub connected: IntGauge,
-    /// Whether this ingester holds the lease on the feed: 1 or 0.
-    pub lease_held: IntGauge,
-    /// Parts of messages that could not be read as a trade, by reason.
-    pub not_trades: IntCounterVec,
-    /// Connections to the feed that ended or failed, by how.
-    pub ends: IntCounterVec,
-    /// Records handed to Kafka's client and not acknowledged yet.
-    pub in_flight: IntGauge,
-    /// Seconds that the feed was not read because Kafka's client had no room.
-    pub held_back: Counter,
-}
-
-/// What `record` counts.
-#[derive(Debug, Clone)]
-pub struct RecordMetrics {
-    /// Messages recorded.
-    pub messages: IntCounter,
-    /// Bytes of the messages recorded, before packing.
-    pub size: IntCounter,
-    /// Whether the feed that is recorded is connected: 1 or 0.
-    pub connected: IntGauge,
-}
-
-/// What `simulate` counts.
-#[derive(Debug, Clone)]
-pub struct SimulateMetrics {
-    /// Trades sent to subscribers, spoilt ones included.
-    pub sent: IntCounter,
-    /// Trades not sent because their symbol is made silent.
-    pub silenced: IntCounter,
-    /// Spoilt trades sent, by kind of fault.
-    pub spoilt: IntCounterVec,
-    /// Connections that are open.
-    pub connections: IntGauge,
-}
-
-/// What `sink` counts.
-#[derive(Debug, Clone)]
-pub struct SinkMetrics {
-    /// Rows of `stock` that Cassandra has acknowledged.
-    pub rows: IntCounter,
-    /// Rows of `latest` that Cassandra has acknowledged.
-    pub latest: IntCounter,
-    /// Writes that are tried again, by reason.
-    pub retries: IntCounterVec,
-    /// Records that became dead letters, by reason.
-    pub refused: IntCounterVec,
-    /// Writes that Cassandra has not answered yet.
-    pub in_flight: IntGauge,
-    /// Dead letters that the brokers have not acknowledged yet.
-    pub letters: IntGauge,
-    /// Bytes of the records that are read and not done.
-    pub bytes: IntGauge,
-    /// Whether fetching pauses because Cassandra is slow: 1 or 0.
-    pub held: IntGauge,
-    /// Seconds from a write's last attempt to its answer.
-    pub write_duration: Histogram,
-    /// When offsets of `stock_data` were last committed, in seconds since 1970.
-    pub last_commit_timestamp: Gauge,
-    /// Partitions of `stock_data` that this instance loads.
-    pub partitions_assigned: IntGauge,
-    /// Records of `stock_data` that are not yet committed by the sink's group, over all partitions loaded here.
-    pub lag: IntGauge,
 }
 
 impl Metrics {
     /// A table with what every process shows: its version, and the system's view of it.
     pub fn new() -> Self {
-        let table = Self { registry: Registry::new() };
+        let table = Self { registry: Registry::new(), entries: Arc::default() };
         plain(table.registry.register(Box::new(ProcessCollector::for_self())));
-        let help = "The running version; always 1.";
+        let help = "The running version, and whether it is a build for tests; always 1.";
+        let for_tests = if cfg!(feature = "fault-points") { "yes" } else { "no" };
         table
-            .gauges("tickgate_build_info", help, &["version"])
-            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .gauges("tickgate_build_info", help, &["version", "for_tests"], &[])
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), for_tests])
             .set(1);
         table
     }
@@ -188,27 +113,32 @@ impl Metrics {
             records: self.counters(
                 "tickgate_records_total",
                 "Records of staging in committed rounds, by result: accepted, rejected, removed, unsendable.",
-                &["result"],
+                "result",
+                &["accepted", "rejected", "removed", "unsendable"],
             ),
             rejections: self.counters(
                 "tickgate_rejections_total",
                 "Broken rules in rejections; a record counts once for each rule it breaks.",
-                &["rule"],
+                "rule",
+                &rules(Severity::Reject),
             ),
             suspects: self.counters(
                 "tickgate_suspects_total",
                 "Accepted records that are marked as suspect, by rule.",
-                &["rule"],
+                "rule",
+                &rules(Severity::Suspect),
             ),
             events: self.counters(
                 "tickgate_events_total",
                 "Events written to `bad_data`, by kind.",
-                &["kind"],
+                "kind",
+                &[Header::Stale.name(), Header::Recovered.name()],
             ),
             rounds: self.counters(
                 "tickgate_rounds_total",
                 "Rounds, by outcome: committed, aborted, fenced, unknown.",
-                &["outcome"],
+                "outcome",
+                &["committed", "aborted", "fenced", "unknown"],
             ),
             round_duration: self.seconds(
                 "tickgate_round_duration_seconds",
@@ -254,142 +184,23 @@ impl Metrics {
                 .counter("tickgate_replica_rows_total", "Changelog rows that the replica has taken in."),
             fenced: self.counter("tickgate_fenced_total", "Dead owners' transactional ids fenced."),
             rebalances: self.counter("tickgate_rebalances_total", "Rebalances of the group seen here."),
+            partitions_restoring: self.gauge(
+                "tickgate_partitions_restoring",
+                "Partitions that this instance is taking over and does not read yet.",
+            ),
             stale_symbols: self.gauges(
                 "tickgate_stale_symbols",
                 "Symbols that are silent now, by level.",
                 &["level"],
+                &["error"],
             ),
             symbols: self.gauge("tickgate_symbols", "Symbols that are watched."),
             store_size: self.gauge("tickgate_store_bytes", "Size of the store on disk."),
+            store_keys: self.gauge("tickgate_store_keys", "Rows in the store, as `RocksDB` estimates them."),
+            disk_free: self
+                .gauge("tickgate_disk_free_bytes", "What is free on the disk that the store is on."),
+            disk_size: self.gauge("tickgate_disk_size_bytes", "The size of the disk that the store is on."),
             lag: self.lag(),
-        }
-    }
-
-    /// Adds the part of `ingest`; at most once.
-    pub fn ingest(&self) -> IngestMetrics {
-        IngestMetrics {
-            messages: self.counters(
-                "tickgate_ingest_messages_total",
-                "Messages received from the feed, by kind.",
-                &["kind"],
-            ),
-            trades: self.counter("tickgate_ingest_trades_total", "Trades received from the feed."),
-            calls: self.counters(
-                "tickgate_ingest_calls_total",
-                "Calls of the REST interface, by outcome.",
-                &["outcome"],
-            ),
-            reconnects: self
-                .counter("tickgate_ingest_reconnects_total", "Connections to the feed after the first."),
-            delivered: self.counter(
-                "tickgate_ingest_delivered_total",
-                "Records that `staging` and `bad_data` have acknowledged.",
-            ),
-            delivery_failures: self
-                .counter("tickgate_ingest_delivery_failures_total", "Records that were refused for good."),
-            connected: self
-                .gauge("tickgate_ingest_connected", "Whether the feed is connected, or answers: 1 or 0."),
-            lease_held: self.gauge(
-                "tickgate_ingest_lease_held",
-                "Whether this ingester holds the lease on the feed: 1 or 0.",
-            ),
-            not_trades: self.counters(
-                "tickgate_ingest_not_trades_total",
-                "Parts of messages that could not be read as a trade, by reason.",
-                &["reason"],
-            ),
-            ends: self.counters(
-                "tickgate_ingest_connection_ends_total",
-                "Connections to the feed that ended or failed, by how.",
-                &["how"],
-            ),
-            in_flight: self.gauge(
-                "tickgate_ingest_in_flight_records",
-                "Records handed to Kafka's client and not acknowledged yet.",
-            ),
-            held_back: self.add(plain(Counter::with_opts(Opts::new(
-                "tickgate_ingest_held_back_seconds_total",
-                "Seconds that the feed was not read because Kafka's client had no room.",
-            )))),
-        }
-    }
-
-    /// Adds the part of `record`; at most once.
-    pub fn record(&self) -> RecordMetrics {
-        RecordMetrics {
-            messages: self.counter("tickgate_record_messages_total", "Messages recorded."),
-            size: self
-                .counter("tickgate_record_bytes_total", "Bytes of the messages recorded, before packing."),
-            connected: self.gauge(
-                "tickgate_record_connected",
-                "Whether the feed that is recorded is connected: 1 or 0.",
-            ),
-        }
-    }
-
-    /// Adds the part of `simulate`; at most once.
-    pub fn simulate(&self) -> SimulateMetrics {
-        SimulateMetrics {
-            sent: self
-                .counter("tickgate_simulate_sent_total", "Trades sent to subscribers, spoilt ones included."),
-            silenced: self.counter(
-                "tickgate_simulate_silenced_total",
-                "Trades not sent because their symbol is made silent.",
-            ),
-            spoilt: self.counters(
-                "tickgate_simulate_spoilt_total",
-                "Spoilt trades sent, by kind of fault.",
-                &["kind"],
-            ),
-            connections: self.gauge("tickgate_simulate_connections", "Connections that are open."),
-        }
-    }
-
-    /// Adds the part of `sink`; at most once.
-    pub fn sink(&self) -> SinkMetrics {
-        SinkMetrics {
-            rows: self
-                .counter("tickgate_sink_rows_total", "Rows of `stock` that Cassandra has acknowledged."),
-            latest: self
-                .counter("tickgate_sink_latest_total", "Rows of `latest` that Cassandra has acknowledged."),
-            retries: self.counters(
-                "tickgate_sink_retries_total",
-                "Writes that are tried again, by reason.",
-                &["reason"],
-            ),
-            refused: self.counters(
-                "tickgate_sink_refused_total",
-                "Records that became dead letters, by reason.",
-                &["reason"],
-            ),
-            in_flight: self
-                .gauge("tickgate_sink_in_flight_writes", "Writes that Cassandra has not answered yet."),
-            letters: self.gauge(
-                "tickgate_sink_in_flight_letters",
-                "Dead letters that the brokers have not acknowledged yet.",
-            ),
-            bytes: self
-                .gauge("tickgate_sink_in_flight_bytes", "Bytes of the records that are read and not done."),
-            held: self.gauge(
-                "tickgate_sink_held",
-                "Whether fetching pauses because Cassandra is slow: 1 or 0.",
-            ),
-            write_duration: self.seconds(
-                "tickgate_sink_write_seconds",
-                "Seconds from a write's last attempt to its answer.",
-            ),
-            last_commit_timestamp: self.moment(
-                "tickgate_sink_last_commit_timestamp_seconds",
-                "When offsets of `stock_data` were last committed, in seconds since 1970.",
-            ),
-            partitions_assigned: self.gauge(
-                "tickgate_sink_partitions_assigned",
-                "Partitions of `stock_data` that this instance loads.",
-            ),
-            lag: self.gauge(
-                "tickgate_sink_lag_records",
-                "Records of `stock_data` that are not yet committed by the sink's group, over all partitions loaded here.",
-            ),
         }
     }
 
@@ -400,54 +211,6 @@ impl Metrics {
         encoded.expect("families of this table are encodable, and memory takes any bytes");
         String::from_utf8_lossy(&text).into_owned()
     }
-
-    fn lag(&self) -> Lag {
-        Lag {
-            sum: self.gauge(
-                "tickgate_lag_records",
-                "Records of staging that are not yet committed by the group, over all partitions owned.",
-            ),
-            by_partition: self.gauges(
-                "tickgate_partition_lag_records",
-                "Records of staging that are not yet committed by the group, by partition.",
-                &["partition"],
-            ),
-            known: Arc::default(),
-        }
-    }
-
-    fn counter(&self, name: &str, help: &str) -> IntCounter {
-        self.add(plain(IntCounter::new(name, help)))
-    }
-
-    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
-        self.add(plain(IntCounterVec::new(Opts::new(name, help), labels)))
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> IntGauge {
-        self.add(plain(IntGauge::new(name, help)))
-    }
-
-    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
-        self.add(plain(IntGaugeVec::new(Opts::new(name, help), labels)))
-    }
-
-    fn moment(&self, name: &str, help: &str) -> Gauge {
-        self.add(plain(Gauge::with_opts(Opts::new(name, help))))
-    }
-
-    fn seconds(&self, name: &str, help: &str) -> Histogram {
-        self.histogram(name, help, &SECONDS)
-    }
-
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> Histogram {
-        self.add(plain(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec()))))
-    }
-
-    fn add<C: Collector + Clone + 'static>(&self, collector: C) -> C {
-        plain(self.registry.register(Box::new(collector.clone())));
-        collector
-    }
 }
 
 impl Default for Metrics {
@@ -456,38 +219,9 @@ impl Default for Metrics {
     }
 }
 
-impl Lag {
-    /// Notes the lag of a partition that this instance owns.
-    pub fn set(&self, partition: Partition, records: i64) {
-        if partition < LABELLED_PARTITIONS {
-            self.by_partition.with_label_values(&[partition.to_string()]).set(records);
-        }
-        self.change(|known| known.insert(partition, records));
-    }
-
-    /// Forgets a partition that was given up.
-    pub fn forget(&self, partition: Partition) {
-        // It fails when there was none.
-        let _ = self.by_partition.remove_label_values(&[partition.to_string()]);
-        self.change(|known| known.remove(&partition));
-    }
-
-    fn change(&self, change: impl FnOnce(&mut BTreeMap<Partition, i64>) -> Option<i64>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = known.values().sum::<i64>();
-        change(&mut known);
-        self.sum.add(known.values().sum::<i64>() - before);
-    }
-}
-
-/// Upper bounds of durations: from a round on an idle machine to a backlog of hours.
-const SECONDS: [f64; 18] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
-    14400.0,
-];
-
-fn plain<T>(made: prometheus::Result<T>) -> T {
-    made.expect("names, labels and buckets of this table are legal, and each name is used once")
+/// The names of the rules of a severity.
+fn rules(of: Severity) -> Vec<&'static str> {
+    Rule::ALL.iter().filter(|rule| rule.severity() == of).map(|rule| rule.name()).collect()
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 //! - [`Authority`]: signs certificates for servers and clients.
 //! - [`Program`]: any program in a folder of its own, with the same faults; [`Guard`] ends programs whose
 //!   owner died.
+//! - [`MonitoringServer`]: a Prometheus or an Alertmanager; [`MonitoringTool`] finds their programs.
 //! - [`jars`]: the servers' jars in the machine's cache.
 //! - [`ports`]: free ports that stay free.
 //! - [`process`]: processes that are told apart from later ones with the same id.
@@ -27,6 +28,7 @@ mod error;
 mod folder;
 mod guard;
 pub mod jars;
+mod monitoring;
 pub mod ports;
 pub mod process;
 mod program;
@@ -39,6 +41,7 @@ pub use broker::Broker;
 pub use cassandra::{Cassandra, CassandraBuilder};
 pub use error::StackError;
 pub use guard::Guard;
+pub use monitoring::{MonitoringServer, MonitoringTool};
 pub use program::Program;
 pub use proxy::{Proxy, Request};
 pub use stack::{Builder, Stack};

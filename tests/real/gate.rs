@@ -236,6 +236,11 @@ impl Gate {
         (status == 200).then_some(body)
     }
 
+    /// Where it answers; it must have started.
+    pub fn address(&self) -> String {
+        fs::read_to_string(self.state_dir().join("http")).expect("it has told its address").trim().to_owned()
+    }
+
     /// The status and body that `path` answers with; `None` while nothing answers.
     pub fn ask(&self, path: &str) -> Option<(u16, String)> {
         let address = fs::read_to_string(self.state_dir().join("http")).ok()?;

@@ -7,6 +7,7 @@
 
 mod access;
 mod agreement;
+mod alerts;
 mod audit;
 mod bad_data;
 mod brokers;

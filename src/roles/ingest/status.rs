@@ -1,6 +1,6 @@
 //! How the feed is, for people: the log, readiness, metrics.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::finnhub::Message;
 use crate::finnhub::poll::{self, Outcome, Refusal};
@@ -81,6 +81,7 @@ impl Status {
             Message::Unreadable(_) => "unreadable",
         };
         self.metrics.messages.with_label_values(&[kind]).inc();
+        self.heard();
         if let Message::Error(words) = message {
             self.complained(words);
         }
@@ -140,6 +141,9 @@ impl Status {
         };
         self.metrics.calls.with_label_values(&[outcome]).inc();
         let is_answer = !matches!(event.outcome, Outcome::Paused { .. }) && !event.is_old;
+        if is_answer {
+            self.heard();
+        }
         if is_answer && !self.is_answering {
             let symbols = self.symbols;
             tracing::info!(symbols, "the REST interface answers; asks for {symbols} symbols in turn");
@@ -147,6 +151,11 @@ impl Status {
             self.readiness.met(FEED);
             self.metrics.connected.set(1);
         }
+    }
+
+    fn heard(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.metrics.last_message_timestamp.set(now.as_secs_f64());
     }
 
     fn paused(&mut self, refusal: &Refusal, retry_in: Duration) {

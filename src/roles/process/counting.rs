@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::core::Output;
+use crate::model::Partition;
 use crate::telemetry::metrics::GateMetrics;
 
 /// One open round's counts.
@@ -17,6 +18,8 @@ pub(super) struct Tally {
     events: BTreeMap<&'static str, u64>,
     /// Kafka times of the records, ms since 1970.
     kafka_times: Vec<i64>,
+    /// The newest of them in each run of records of one partition; the last run of a partition counts.
+    newest: Vec<(Partition, i64)>,
     /// Event times of the accepted ones, ms since 1970.
     event_times: Vec<i64>,
     began_ms: Option<i64>,
@@ -27,8 +30,14 @@ impl Tally {
         *self = Self { began_ms: Some(monotonic_ms), ..Self::default() };
     }
 
-    /// Takes in what is sent; the Kafka time is its input's.
-    pub(super) fn output(&mut self, output: &Output, kafka_time: Option<i64>) {
+    /// Takes in what is sent; partition and Kafka time are its input's.
+    pub(super) fn output(&mut self, output: &Output, partition: Partition, kafka_time: Option<i64>) {
+        if let Some(kafka_time) = kafka_time {
+            match self.newest.last_mut() {
+                Some((last, newest)) if *last == partition => *newest = kafka_time,
+                _ => self.newest.push((partition, kafka_time)),
+            }
+        }
         match output {
             Output::Forward { suspects, event_time, .. } => {
                 self.accepted += 1;
@@ -51,9 +60,15 @@ impl Tally {
         }
     }
 
-    /// The round is committed: count it.
+    /// The round is committed: count it. Returns the Kafka times of the newest records by partition, of which the
+    /// last one of a partition counts.
     #[allow(clippy::cast_precision_loss)] // milliseconds and counts far below 2^52
-    pub(super) fn commit(&mut self, metrics: &GateMetrics, wall_ms: i64, monotonic_ms: i64) {
+    pub(super) fn commit(
+        &mut self,
+        metrics: &GateMetrics,
+        wall_ms: i64,
+        monotonic_ms: i64,
+    ) -> Vec<(Partition, i64)> {
         let tally = std::mem::take(self);
         for (result, count) in [
             ("accepted", tally.accepted),
@@ -88,5 +103,6 @@ impl Tally {
             latency.flush();
         }
         metrics.last_commit_timestamp.set(wall_ms as f64 / 1e3);
+        tally.newest
     }
 }

@@ -3,6 +3,7 @@
 mod counting;
 #[cfg(feature = "fault-points")]
 mod fault_point;
+mod lag;
 mod naming;
 mod outputs;
 mod perform;
@@ -20,6 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::anyhow;
+use nix::sys::statvfs::statvfs;
 use tickgate_state::{OpenError, Store, StoreError, StoreIdentity, StoreOptions};
 
 use super::{Exit, Failure, Shutdown};
@@ -149,13 +151,13 @@ fn run_workers(shared: &Arc<Shared>) -> Result<Vec<Stop>, Failure> {
         threads.push(thread.map_err(Failure::breach)?);
     }
     let replica = Replica::start(shared).map_err(Failure::breach)?;
+    shared.show_store();
     while !shared.shutdown.wait(FLUSH_EVERY) {
         if let Err(error) = shared.store.flush_soon() {
             tracing::error!(%error, "the store could not be flushed");
         }
-        if let Ok(stats) = shared.store.stats() {
-            shared.metrics.store_size.set(i64::try_from(stats.bytes).unwrap_or(i64::MAX));
-        }
+        shared.show_store();
+        shared.metrics.lag.pass_time(shared.now().wall.0);
     }
     // From here on what waits has only so long.
     shared.may_wait();
@@ -356,7 +358,24 @@ impl Shared {
     }
 
     fn partitions_changed(&self) {
-        let owned: usize = self.view.snapshot().workers.values().map(|worker| worker.partitions.len()).sum();
-        self.metrics.partitions_assigned.set(i64::try_from(owned).unwrap_or(i64::MAX));
+        let view = self.view.snapshot();
+        let owned = || view.workers.values().flat_map(|worker| worker.partitions.values());
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.metrics.partitions_assigned.set(count(owned().count()));
+        let restoring = owned().filter(|partition| partition.phase == "restoring");
+        self.metrics.partitions_restoring.set(count(restoring.count()));
+    }
+
+    /// Size of the store, and room on its disk.
+    fn show_store(&self) {
+        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        if let Ok(stats) = self.store.stats() {
+            self.metrics.store_size.set(count(stats.bytes));
+            self.metrics.store_keys.set(count(stats.keys_estimate));
+        }
+        if let Ok(disk) = statvfs(&self.config.process.state_dir) {
+            self.metrics.disk_free.set(count(disk.blocks_available().saturating_mul(disk.fragment_size())));
+            self.metrics.disk_size.set(count(disk.blocks().saturating_mul(disk.fragment_size())));
+        }
     }
 }

@@ -41,7 +41,7 @@ impl Life<'_> {
             _ => (message.key(), message.payload()),
         };
         let kafka_time = message.timestamp().to_millis();
-        self.tally.output(output, kafka_time);
+        self.tally.output(output, source.partition, kafka_time);
         self.sent.push((source.partition, source.offset));
         let outgoing = Outgoing {
             topic: if output.kind().is_none() { &topics.stock_data } else { &topics.bad_data },
@@ -58,7 +58,7 @@ impl Life<'_> {
 
     fn send_event(&mut self, event: &Output) -> Result<(), Failure> {
         let Output::Event { partition, symbol, value, .. } = event else { return Ok(()) };
-        self.tally.output(event, None);
+        self.tally.output(event, *partition, None);
         // Of an event, no header says a place.
         let source = Source { partition: *partition, offset: 0 };
         let outgoing = Outgoing {

@@ -74,6 +74,7 @@ impl Life<'_> {
                 worker.partitions.entry(*partition).or_default().phase = "restoring";
             }
         });
+        self.shared.partitions_changed();
         let give_up = Instant::now() + MARK_WAIT;
         let claims = loop {
             let claims =
@@ -201,7 +202,8 @@ impl Life<'_> {
             return Err(self.sort(trouble));
         }
         let now = self.shared.now();
-        self.tally.commit(&self.shared.metrics, now.wall.0, now.monotonic_ms);
+        let newest = self.tally.commit(&self.shared.metrics, now.wall.0, now.monotonic_ms);
+        self.lag.committed(newest);
         Ok(Input::Committed(self.producer.positions()))
     }
 
@@ -234,7 +236,7 @@ impl Life<'_> {
         });
         for partition in partitions {
             self.writers.remove(partition);
-            self.shared.metrics.lag.forget(*partition);
+            self.forget_lag(*partition);
         }
         self.shared.partitions_changed();
         self.membership.unassign().map_err(rebuild)?;

@@ -13,6 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
 
 use super::counting::Tally;
+use super::lag::{Look, Watch};
 use super::tokens::Token;
 use super::{Shared, naming};
 use crate::core::effect::Notice;
@@ -62,6 +63,7 @@ pub(super) struct Life<'a> {
     /// Coordinates of what the open round has sent, by tag.
     pub(super) sent: Vec<(Partition, Offset)>,
     pub(super) tally: Tally,
+    pub(super) lag: Watch,
     /// The membership that records are read under since the last assignment, and the one before.
     metadata: Vec<(Generation, Metadata)>,
     lag_asked: Instant,
@@ -101,6 +103,7 @@ impl Worker {
                 }
             }
             self.shared.view.update(self.index, |worker| worker.partitions.clear());
+            self.shared.partitions_changed();
             self.shared.readiness.awaits(&self.name(), "rejoining the group");
             if self.shared.shutdown.wait(REJOIN_PAUSE * 2_u32.pow(failures.min(5))) {
                 return Stop::Interrupted;
@@ -168,6 +171,7 @@ impl Worker {
             current_at_ms: shared.now().wall.0,
             sent: Vec::new(),
             tally: Tally::default(),
+            lag: Watch::default(),
             metadata: Vec::new(),
             lag_asked: Instant::now(),
             failures: 0,
@@ -308,14 +312,18 @@ impl Life<'_> {
     fn leave(&mut self, ended: &Ended) {
         self.batch.clear();
         self.writers.clear();
-        for partition in
-            self.shared.view.snapshot().workers.get(&self.index).iter().flat_map(|w| w.partitions.keys())
-        {
-            self.shared.metrics.lag.forget(*partition);
+        let view = self.shared.view.snapshot();
+        for partition in view.workers.get(&self.index).iter().flat_map(|worker| worker.partitions.keys()) {
+            self.forget_lag(*partition);
         }
         if let Ended::Stopped(stop) = ended {
             tracing::info!(worker = self.index, "the worker stops: {stop:?}");
         }
+    }
+
+    pub(super) fn forget_lag(&mut self, partition: Partition) {
+        self.lag.forget(partition);
+        self.shared.metrics.lag.forget(partition, self.shared.now().wall.0);
     }
 
     /// What fails again and again is tried less and less often.
@@ -386,19 +394,37 @@ impl Life<'_> {
         if partitions.is_empty() {
             return;
         }
-        let Ok(ends) = self.owners.high_watermarks(&self.shared.config.topics.staging, &partitions) else {
+        let (staging, now_ms) = (&self.shared.config.topics.staging, self.shared.now().wall.0);
+        // The ends first: the other way round, what was appended in between would seem to be held.
+        let (Ok(ends), Ok(stable)) = (
+            self.owners.high_watermarks(staging, &partitions),
+            self.owners.last_stable(staging, &partitions),
+        ) else {
             return;
         };
+        let mut doubtful = None;
         self.shared.view.update(self.index, |worker| {
             for (partition, committed, _) in &progress.tasks {
                 let end = ends.get(partition).copied();
-                self.shared.metrics.lag.set(*partition, end.map_or(0, |end| (end - committed).max(0)));
+                if let (Some(high_watermark), Some(last_stable)) = (end, stable.get(partition).copied()) {
+                    let look = Look { committed: *committed, last_stable, high_watermark, now_ms };
+                    let standing = self.lag.look(*partition, look);
+                    self.shared.metrics.lag.set(*partition, standing);
+                    if self.lag.is_doubtful(*partition, &standing) {
+                        doubtful = Some((*partition, *committed, high_watermark));
+                    }
+                }
                 let view = worker.partitions.entry(*partition).or_default();
                 view.phase = "running";
                 view.next_offset = Some(*committed);
                 view.end_offset = end;
             }
         });
+        if let Some((partition, committed, end)) = doubtful
+            && matches!(self.owners.peek(staging, partition, committed), Ok(None))
+        {
+            self.lag.is_empty_to(partition, end);
+        }
     }
 }
 

@@ -122,18 +122,26 @@ impl Loader {
         line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
     }
 
+    /// Where it answers; it must have said so.
+    pub fn address(&self) -> String {
+        self.told_address().expect("it has told its address")
+    }
+
     /// The status and body that `path` answers with; `None` while nothing answers.
     pub fn ask(&self, path: &str) -> Option<(u16, String)> {
-        let log = self.log();
-        let started = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let address = started.into_iter().find_map(|line| line["http"].as_str().map(str::to_owned))?;
-        let mut stream = TcpStream::connect(address).ok()?;
+        let mut stream = TcpStream::connect(self.told_address()?).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: sink\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
         Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+    }
+
+    fn told_address(&self) -> Option<String> {
+        let log = self.log();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.find_map(|line| line["http"].as_str().map(str::to_owned))
     }
 
     fn signal(&self, signal: Signal) {

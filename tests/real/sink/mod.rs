@@ -1,7 +1,7 @@
 //! `tickgate sink` with a real Cassandra: what is in `stock_data` is in the tables, once and exactly, whatever
 //! is killed, slow or wrong.
 
-mod breaking;
+pub mod breaking;
 mod brokers;
 mod consistency;
 mod expiry;
