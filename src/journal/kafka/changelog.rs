@@ -11,6 +11,9 @@ use rdkafka::{ClientConfig, Offset as RdOffset, TopicPartitionList};
 use super::client::Logged;
 use crate::model::{Offset, Partition};
 
+/// librdkafka properties that only bear on speed and memory.
+pub const TUNING: [(&str, &str); 2] = [("fetch.wait.max.ms", "10"), ("queued.max.messages.kbytes", "65536")];
+
 /// How long a partition may end before its target without anything more coming.
 const END_PATIENCE: Duration = Duration::from_mins(1);
 
@@ -91,9 +94,10 @@ impl ChangelogReader {
             .set("isolation.level", "read_committed")
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "error")
-            .set("fetch.wait.max.ms", "10")
-            .set("queued.max.messages.kbytes", "65536");
+            .set("auto.offset.reset", "error");
+        for (name, value) in TUNING {
+            config.set(name, value);
+        }
         let consumer: BaseConsumer<Logged> = config.create_with_context(Logged)?;
         let mut list = TopicPartitionList::with_capacity(slices.len());
         let mut left = BTreeMap::new();
