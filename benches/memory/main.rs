@@ -3,8 +3,9 @@
 //!
 //! Kafka is one real broker; what is told is the process's largest resident memory in each of its lives.
 
-#[path = "../pipeline/topics.rs"]
-mod topics;
+#[allow(dead_code)] // a room of several benches
+#[path = "../job/mod.rs"]
+mod job;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -12,16 +13,21 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use clap::Parser;
+use job::fill::Filler;
+use job::topics;
+use tickgate::model::EventTime;
 use tickgate_stack::Stack;
-use topics::{Layout, Symbols};
 
 const GROUP: &str = "bench-memory";
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 const GIVE_UP_AFTER: Duration = Duration::from_mins(5);
+/// Times a number below 2^32, modulo what it does not divide, it meets each rest once.
+const SPREADING_PRIME: u64 = 2_654_435_761;
+const LINGER_MS: u32 = 20;
 
 /// Arguments after `cargo bench --bench memory --`.
 #[derive(Debug, Clone, clap::Parser)]
@@ -47,12 +53,8 @@ fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let stack = Stack::builder().heap(&args.broker_heap).full_jit().start()?;
     let brokers = stack.bootstrap();
-    let layout = Layout {
-        records: args.symbols,
-        partitions: args.partitions,
-        symbols: Symbols::EachOnce(args.symbols),
-    };
-    topics::prepare(&brokers, &layout)?;
+    topics::create(&brokers, &["stock_data", "bad_data"], args.partitions)?;
+    fill(&args, &brokers)?;
     topics::create_changelog(&brokers, GROUP, args.partitions)?;
     let folder = tempfile::tempdir()?;
     let state = folder.path().join("state");
@@ -70,9 +72,23 @@ fn main() -> anyhow::Result<()> {
     fs::remove_dir_all(&state)?;
     let instance = start()?;
     instance.await_all(until, None)?.tell("kill -9, started without a store")?;
-    topics::fill(&brokers, &layout)?;
+    fill(&args, &brokers)?;
     instance.await_all(until, Some(read))?.tell("the same life, each symbol's second record is judged")?;
     Ok(())
+}
+
+/// One good record of each symbol, in a spread order.
+fn fill(args: &Args, brokers: &str) -> anyhow::Result<()> {
+    let mut filler = Filler::new(brokers, args.partitions, LINGER_MS)?;
+    let now_ms = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
+    let first_ms = now_ms - i64::try_from(args.symbols)?;
+    for (event_time, number) in (first_ms..).map(EventTime).zip(0..args.symbols) {
+        let symbol = format!("SYM{:05}", number.wrapping_mul(SPREADING_PRIME) % args.symbols);
+        let value =
+            format!(r#"{{"symbol":"{symbol}","last_price":189.12,"volume":100,"timestamp":"{event_time}"}}"#);
+        filler.send(&symbol, &value)?;
+    }
+    filler.finish()
 }
 
 /// A running process, killed when dropped.

@@ -1,22 +1,30 @@
-//! How fast the gate is: `tickgate process` on a preloaded topic, beside a raw transactional pass-through.
+//! How fast the gate is: `tickgate process` on a preloaded topic, beside a raw transactional pass-through,
+//! and beside Kafka Streams where that is asked for.
 //!
-//! Both are processes of their own, measured from outside in the same way (see `measure`), and take turns in
+//! All are processes of their own, measured from outside in the same way (see `measure`), and take turns in
 //! one run: on a shared machine the figures drift, and their ratio says more than they do. One broker runs
 //! beside them on the same machine, so it takes its part of the cores. What the outputs say is not checked here.
 
+#[path = "../job/mod.rs"]
+mod job;
 mod measure;
 mod pass_through;
+#[path = "../peer/mod.rs"]
+mod peer;
 mod report;
-mod topics;
+mod staging;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::Context;
 use clap::Parser;
+use job::{offsets::Offsets, topics};
 use measure::{Figures, Measured};
-use tickgate_stack::Stack;
-use topics::{Layout, Symbols};
+use peer::Peer;
+use staging::Layout;
+use tickgate_stack::process::Process;
+use tickgate_stack::{Guard, Program, Stack};
 
 /// Arguments after `cargo bench --bench pipeline --`.
 #[derive(Debug, Clone, clap::Parser)]
@@ -30,10 +38,10 @@ struct Args {
     /// Symbols that the records are of
     #[arg(long, env = "BENCH_SYMBOLS", default_value_t = 10_000)]
     symbols: u64,
-    /// How often each of the two runs
+    /// How often each of them runs
     #[arg(long, env = "BENCH_ROUNDS", default_value_t = 2)]
     rounds: u32,
-    /// Commit interval of both, in ms
+    /// Commit interval of all, in ms
     #[arg(long, env = "BENCH_COMMIT_INTERVAL_MS", default_value_t = 100)]
     commit_interval_ms: u64,
     /// Heap of the broker, as `-Xmx` takes it
@@ -45,6 +53,12 @@ struct Args {
     /// Binaries of other versions, measured in turn with it
     #[arg(long, env = "BENCH_OTHER")]
     other: Vec<PathBuf>,
+    /// Kafka Streams on the same job, in turn with it; needs a JDK
+    #[arg(long, env = "BENCH_PEER")]
+    peer: bool,
+    /// Heap of Kafka Streams, as `-Xmx` takes it
+    #[arg(long, env = "BENCH_PEER_HEAP", default_value = "1g")]
+    peer_heap: String,
     /// Small and once: shows that it runs, not how fast
     #[arg(long)]
     quick: bool,
@@ -70,27 +84,29 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn bench(args: &Args) -> anyhow::Result<()> {
+    // What runs in the folder ends with this process, however that ends.
+    let folder = tempfile::Builder::new().prefix("tickgate-bench.").tempdir()?;
+    let _guard = Guard::over(folder.path(), true)?;
+    let contenders = contenders(args, folder.path())?;
     let stack = Stack::builder().heap(&args.broker_heap).full_jit().start()?;
     let brokers = stack.bootstrap();
-    let broker_pid = stack.broker(1).pid().context("the broker is gone")?;
-    let layout = Layout {
-        records: args.records,
-        partitions: args.partitions,
-        symbols: Symbols::ByChance(args.symbols),
-    };
+    let broker = stack.broker(1).pid().and_then(Process::find).context("the broker is gone")?;
+    let layout = Layout { records: args.records, partitions: args.partitions, symbols: args.symbols };
     eprintln!("filling staging with {} records in {} partitions", args.records, args.partitions);
-    let ends = topics::prepare(&brokers, &layout)?;
+    let ends = staging::prepare(&brokers, &layout)?;
     let mut runs: Vec<(String, Figures)> = Vec::new();
     for round in 1..=args.rounds {
-        for contender in contenders(args) {
+        for contender in &contenders {
             let group = format!("bench-{}-{round}", contender.name.replace(' ', "-"));
             topics::create_changelog(&brokers, &group, args.partitions)?;
-            let state = tempfile::tempdir()?;
-            let command = contender.command(args, &brokers, &group, state.path())?;
-            let measured = Measured { brokers: &brokers, group: &group, ends: &ends, broker_pid };
-            let figures = measured.run(command).with_context(|| format!("measuring {}", contender.name))?;
+            let program = Program::new(folder.path().join(&group))?;
+            let command = contender.command(args, &brokers, &group, &program.dir().join("state"))?;
+            let offsets = Offsets::new(&brokers, &group, args.partitions)?;
+            let measured = Measured { offsets, ends: &ends, broker };
+            let figures =
+                measured.run(&program, command).with_context(|| format!("measuring {}", contender.name))?;
             eprintln!("round {round}, {}: {:.0} records/s", contender.name, figures.rate());
-            runs.push((contender.name, figures));
+            runs.push((contender.name.clone(), figures));
         }
     }
     report::print(&runs);
@@ -100,41 +116,65 @@ fn bench(args: &Args) -> anyhow::Result<()> {
 /// One of those that take turns.
 struct Contender {
     name: String,
-    /// `None` is the pass-through.
-    binary: Option<PathBuf>,
+    program: What,
 }
 
-fn contenders(args: &Args) -> Vec<Contender> {
-    let gate = Contender { name: "process".to_owned(), binary: Some(args.binary.clone()) };
-    let others = (1..).zip(&args.other).map(|(number, binary)| Contender {
-        name: format!("process other {number}"),
-        binary: Some(binary.clone()),
-    });
-    let pass_through = Contender { name: report::YARDSTICK.to_owned(), binary: None };
-    std::iter::once(pass_through).chain(std::iter::once(gate)).chain(others).collect()
+enum What {
+    PassThrough,
+    Process(PathBuf),
+    Peer(Peer),
+}
+
+fn contenders(args: &Args, folder: &Path) -> anyhow::Result<Vec<Contender>> {
+    let contender = |name: &str, program| Contender { name: name.to_owned(), program };
+    let mut contenders = vec![
+        contender(report::YARDSTICK, What::PassThrough),
+        contender("process", What::Process(args.binary.clone())),
+    ];
+    for (number, binary) in (1..).zip(&args.other) {
+        contenders.push(contender(&format!("process other {number}"), What::Process(binary.clone())));
+    }
+    if args.peer {
+        let classes = folder.join("classes");
+        std::fs::create_dir(&classes)?;
+        contenders.push(contender("Kafka Streams", What::Peer(Peer::build(&classes)?)));
+    }
+    Ok(contenders)
 }
 
 impl Contender {
     fn command(&self, args: &Args, brokers: &str, group: &str, state: &Path) -> anyhow::Result<Command> {
         let interval_ms = args.commit_interval_ms;
-        let Some(binary) = &self.binary else {
-            let mut command = Command::new(std::env::current_exe()?);
-            command.args(["--pass-through", brokers, group]);
-            command.arg("--commit-interval-ms").arg(interval_ms.to_string());
-            return Ok(command);
-        };
-        let mut command = Command::new(binary);
-        command
-            .arg("process")
-            .env("TICKGATE_KAFKA__BROKERS", brokers)
-            .env("TICKGATE_TOPICS__PARTITIONS", args.partitions.to_string())
-            .env("TICKGATE_TOPICS__REPLICATION", "1")
-            .env("TICKGATE_PROCESS__GROUP", group)
-            .env("TICKGATE_PROCESS__STATE_DIR", state)
-            .env("TICKGATE_PROCESS__COMMIT_INTERVAL", format!("{interval_ms}ms"))
-            .env("TICKGATE_PROCESS__HTTP", "127.0.0.1:0")
-            .env("TICKGATE_LOG", "warn")
-            .stdout(Stdio::null());
-        Ok(command)
+        match &self.program {
+            What::PassThrough => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(["--pass-through", brokers, group]);
+                command.arg("--commit-interval-ms").arg(interval_ms.to_string());
+                Ok(command)
+            }
+            What::Process(binary) => {
+                let mut command = Command::new(binary);
+                command
+                    .arg("process")
+                    .env("TICKGATE_KAFKA__BROKERS", brokers)
+                    .env("TICKGATE_TOPICS__PARTITIONS", args.partitions.to_string())
+                    .env("TICKGATE_TOPICS__REPLICATION", "1")
+                    .env("TICKGATE_PROCESS__GROUP", group)
+                    .env("TICKGATE_PROCESS__STATE_DIR", state)
+                    .env("TICKGATE_PROCESS__COMMIT_INTERVAL", format!("{interval_ms}ms"))
+                    .env("TICKGATE_PROCESS__HTTP", "127.0.0.1:0")
+                    .env("TICKGATE_LOG", "warn");
+                Ok(command)
+            }
+            What::Peer(peer) => peer.command(&peer::Instance {
+                brokers,
+                application: group,
+                state,
+                commit_interval_ms: interval_ms,
+                standbys: 0,
+                static_name: None,
+                heap: &args.peer_heap,
+            }),
+        }
     }
 }

@@ -12,7 +12,8 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use tickgate::journal::kafka::{membership, producer};
 
-use crate::topics::{COPY, STAGING};
+use crate::job::topics::STAGING;
+use crate::staging::COPY;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Records between two looks at the clock and at the delivery reports.

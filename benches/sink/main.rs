@@ -13,7 +13,7 @@ mod rows;
 mod topic;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -22,7 +22,7 @@ use clap::Parser;
 use keyspace::Keyspace;
 use measure::Figures;
 use rows::Rows;
-use tickgate_stack::{Cassandra, Stack};
+use tickgate_stack::{Cassandra, Guard, Program, Stack};
 use tokio::runtime::Runtime;
 
 /// Arguments after `cargo bench --bench sink --`.
@@ -87,9 +87,17 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn bench(args: &Args, runtime: &Runtime) -> anyhow::Result<()> {
+    // What runs in the folder ends with this process, however that ends.
+    let folder = tempfile::Builder::new().prefix("tickgate-bench.").tempdir()?;
+    let _guard = Guard::over(folder.path(), true)?;
     let stack = Stack::builder().heap("512m").full_jit().start()?;
     let cassandra = Cassandra::builder().heap(&args.cassandra_heap).full_jit().start()?;
-    let bench = Bench { args, brokers: stack.bootstrap(), contact_point: cassandra.contact_point() };
+    let bench = Bench {
+        args,
+        folder: folder.path(),
+        brokers: stack.bootstrap(),
+        contact_point: cassandra.contact_point(),
+    };
     eprintln!("filling stock_data with {} records in {} partitions", args.records, args.partitions);
     bench.finished(bench.tickgate("unused").args(["topics", "apply"]))?;
     topic::fill(&bench.brokers, args.rows())?;
@@ -128,6 +136,8 @@ impl Contender {
 /// What all runs have in common.
 struct Bench<'a> {
     args: &'a Args,
+    /// For the programs that are measured.
+    folder: &'a Path,
     brokers: String,
     contact_point: String,
 }
@@ -136,7 +146,7 @@ impl Bench<'_> {
     /// Writes all rows to a new keyspace, looks whether they are there, and removes it again.
     fn run(&self, runtime: &Runtime, contender: Contender, keyspace: &str) -> anyhow::Result<Figures> {
         self.finished(self.tickgate(keyspace).args(["sink", "schema", "--apply"]))?;
-        let mut command = match contender {
+        let command = match contender {
             Contender::Sink => {
                 let mut command = self.tickgate(keyspace);
                 command.args(["sink", "--until-caught-up"]);
@@ -144,7 +154,7 @@ impl Bench<'_> {
             }
             Contender::Bare | Contender::BareWithLatest => self.bare(contender, keyspace)?,
         };
-        let figures = measure::run(&mut command)?;
+        let figures = measure::run(&Program::new(self.folder.join(keyspace))?, command)?;
         runtime.block_on(async {
             let written = Keyspace::open(&self.contact_point, keyspace).await?;
             written.check(self.args.rows()).await?;

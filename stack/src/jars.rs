@@ -11,6 +11,7 @@ use std::{
 use crate::StackError;
 
 const KAFKA: Pom = Pom { name: "kafka", text: include_str!("../kafka/pom.xml") };
+const STREAMS: Pom = Pom { name: "streams", text: include_str!("../streams/pom.xml") };
 const CASSANDRA: Pom = Pom { name: "cassandra", text: include_str!("../cassandra/pom.xml") };
 
 /// Jars that Maven fetches together.
@@ -37,6 +38,12 @@ pub fn has_kafka() -> bool {
 /// The folder with the jars of the pinned Kafka; fetches them when the cache does not have them.
 pub fn kafka() -> Result<PathBuf, StackError> {
     KAFKA.jars()
+}
+
+/// The folder with the jars of the pinned Kafka Streams, which benches measure beside tickgate; fetches them when
+/// the cache does not have them.
+pub fn streams() -> Result<PathBuf, StackError> {
+    STREAMS.jars()
 }
 
 /// The folder with the jars of the pinned Cassandra; fetches them when the cache does not have them.

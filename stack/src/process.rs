@@ -1,4 +1,5 @@
-//! Processes by id and start time: an id alone may belong to somebody else by the time it is used.
+//! Processes by id and start time: an id alone may belong to somebody else by the time it is used. And what they
+//! use of the machine.
 //!
 //! Linux only, through `/proc`. A process that ended but was not waited for (a zombie) counts as gone.
 
@@ -13,6 +14,9 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+
+/// Linux shows times to user space in these, whatever the kernel's own tick is.
+const TICKS_PER_SECOND: u32 = 100;
 
 /// A process that was running when this was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +55,30 @@ impl Process {
         start_time(self.pid) == Some(self.started)
     }
 
+    /// User and system time, its ended threads included, in steps of 10 ms; `None` when it is gone.
+    pub fn cpu_time(self) -> Option<Duration> {
+        // utime and stime are fields 14 and 15 of proc(5).
+        let fields = stat(self.pid)?;
+        let ticks = |at: usize| fields.split(' ').nth(at)?.parse::<u32>().ok();
+        let sum = ticks(11)? + ticks(12)?;
+        self.alive().then(|| Duration::from_secs(sum.into()) / TICKS_PER_SECOND)
+    }
+
+    /// The largest resident memory since it started or [`forget_peak`](Self::forget_peak), in bytes; `None` when it
+    /// is gone.
+    pub fn peak_memory(self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kib: u64 = line.trim_end_matches("kB").trim().parse().ok()?;
+        self.alive().then_some(kib * 1024)
+    }
+
+    /// Lets the largest resident memory begin anew with what is resident now.
+    pub fn forget_peak(self) -> std::io::Result<()> {
+        // 5 of proc_pid_clear_refs(5)
+        fs::write(format!("/proc/{}/clear_refs", self.pid), "5")
+    }
+
     /// Sends it a signal; a process that is gone is left alone.
     pub fn signal(self, signal: Signal) {
         if self.alive()
@@ -76,15 +104,21 @@ impl Process {
 
 /// When process `pid` started, in ticks since boot; `None` when it does not run.
 fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The second field is the program's name in parentheses, which may itself hold spaces and parentheses.
-    let mut rest = stat.rsplit_once(") ")?.1.split(' ');
-    let state = rest.next()?;
+    let fields = stat(pid)?;
+    let mut fields = fields.split(' ');
+    let state = fields.next()?;
     if state == "Z" || state == "X" {
         return None;
     }
     // `starttime` is field 22 of proc(5), the state field 3.
-    rest.nth(18)?.parse().ok()
+    fields.nth(18)?.parse().ok()
+}
+
+/// The fields of `/proc/<pid>/stat` from the third on, the state.
+fn stat(pid: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in parentheses, which may itself hold spaces and parentheses.
+    Some(stat.rsplit_once(") ")?.1.to_owned())
 }
 
 #[cfg(test)]
@@ -104,6 +138,20 @@ mod tests {
         assert!(process.wait_gone(Duration::from_secs(5)));
         assert_eq!(Process::load(file.path()), None);
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn what_a_process_uses_is_known_until_it_ends() {
+        let mut child = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let process = Process::find(child.id()).unwrap();
+        while process.cpu_time().unwrap().is_zero() {}
+        let peak = process.peak_memory().unwrap();
+        assert!((100_000..100_000_000).contains(&peak), "{peak}");
+        process.forget_peak().unwrap();
+        assert!(process.peak_memory().unwrap() <= peak);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!((process.cpu_time(), process.peak_memory()), (None, None));
     }
 
     #[test]

@@ -12,8 +12,12 @@ use super::client::{self, Logged};
 use crate::model::{Offset, Partition};
 
 /// librdkafka properties that only bear on speed and memory.
-const TUNING: [(&str, &str); 3] =
-    [("fetch.max.bytes", "1048576"), ("fetch.queue.backoff.ms", "5"), ("queued.max.messages.kbytes", "8192")];
+pub const TUNING: [(&str, &str); 4] = [
+    ("fetch.wait.max.ms", "10"),
+    ("fetch.max.bytes", "1048576"),
+    ("fetch.queue.backoff.ms", "5"),
+    ("queued.max.messages.kbytes", "8192"),
+];
 
 /// How long a partition may end before its target without anything more coming.
 const END_PATIENCE: Duration = Duration::from_mins(1);
@@ -95,8 +99,7 @@ impl ChangelogReader {
             .set("isolation.level", "read_committed")
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
-            .set("auto.offset.reset", "error")
-            .set("fetch.wait.max.ms", "10");
+            .set("auto.offset.reset", "error");
         client::tune(&mut config, &TUNING);
         let consumer: BaseConsumer<Logged> = config.create_with_context(Logged)?;
         let mut list = TopicPartitionList::with_capacity(slices.len());
