@@ -23,7 +23,7 @@ use crate::{
 const REJECTED: &str = "tickgate_records_total{result=\"rejected\"}";
 const ACCEPTED: &str = "tickgate_records_total{result=\"accepted\"}";
 /// Records that are turned away until their time has come, and how far they are ahead.
-const AHEAD: u64 = 200;
+const AHEAD: u64 = 80;
 const AHEAD_MS: i64 = 12_000;
 
 fn prepare(test: &str) -> Settings {
@@ -218,7 +218,7 @@ fn a_replay_that_is_killed_goes_on_and_sends_each_record_once() {
     let before = size();
     let arguments = ["replay", "--json", "--rule", "future_time", "--run", "mend", "--batch", "1"];
     let mut first = Role::start(&settings, &arguments);
-    wait_for("replay under way", PATIENCE, || (size() > before + 20).then_some(()));
+    wait_for("replay under way", PATIENCE, || (size() > before + 8).then_some(()));
     first.kill();
     let other = settings.run(&["replay", "--rule", "not_json", "--run", "mend"]).ended(2);
     assert!(other.err.contains("another choice"), "{}", other.err);

@@ -87,13 +87,7 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
     let summary = if args.dry_run {
         dry_run(args, config, &kafka)?
     } else {
-        if !args.json {
-            writeln!(
-                io::stdout().lock(),
-                "run `{name}`; if it is interrupted, `--run {name}` goes on with it"
-            )
-            .map_err(Failure::breach)?;
-        }
+        tracing::info!(run = %name, "run `{name}` is on; if it is interrupted, `--run {name}` goes on with it");
         replay(args, config, &kafka, &name, &group)?
     };
     print(args, &name, summary).map_err(Failure::breach)?;
@@ -204,8 +198,11 @@ fn print(args: &Args, name: &str, summary: Summary) -> io::Result<()> {
         });
         return writeln!(out, "{told}");
     }
-    let did = if args.dry_run { "would be replayed" } else { "replayed" };
-    write!(out, "{replayed} records {did}")?;
+    if args.dry_run {
+        write!(out, "{replayed} records would be replayed")?;
+    } else {
+        write!(out, "run `{name}`: {replayed} records replayed")?;
+    }
     if left_out > 0 {
         write!(out, "; {left_out} left out, as they have been replayed before (--force replays them too)")?;
     }
