@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, fs, sync::Arc, time::Duration};
 
 use serde_json::Value;
+use tickgate::model::{EventTime, WallTime};
 use tickgate_state::{Position, Price, RowKey, Store, StoreIdentity, StoreOptions, SymbolRow};
 
 use crate::{
@@ -33,15 +34,6 @@ fn state(settings: &Settings, arguments: &[&str]) -> Run {
 fn lines(settings: &Settings, arguments: &[&str]) -> Vec<Value> {
     let run = state(settings, arguments).ended(0);
     run.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// The member that stopped may take a moment to be gone.
-fn reset(settings: &Settings, arguments: &[&str], code: i32) -> Run {
-    wait_for("group without members", PATIENCE, || {
-        let run = state(settings, &[&["reset"], arguments].concat());
-        (!run.err.contains("members, expected none")).then_some(run)
-    })
-    .ended(code)
 }
 
 fn verify(settings: &Settings, code: i32) -> Value {
@@ -144,6 +136,35 @@ fn a_store_is_whole_while_it_is_written() {
     });
 }
 
+/// The store of the stopped instance.
+fn open(settings: &Settings, gate: &Gate) -> Arc<Store> {
+    let identity = StoreIdentity {
+        group: settings.group().to_owned(),
+        changelog: format!("{}-last_seen-changelog", settings.group()),
+        cluster: String::new(),
+    };
+    Arc::new(Store::open(&gate.state_dir(), &identity, &StoreOptions::default()).unwrap())
+}
+
+/// Changes, removes and makes up a row of partition 1; whose, as `verify` names them.
+fn plant(settings: &Settings, gate: &Gate) -> Vec<String> {
+    let store = open(settings, gate);
+    let known = store.symbol_rows(1).unwrap();
+    // Not one whose silence the running instance would report meanwhile.
+    let mut heard = known.iter().filter(|(name, _)| name.starts_with("SYM"));
+    let (changed, lost) = (heard.next().unwrap(), heard.next().unwrap());
+    let row = SymbolRow { price: Some(Price { mantissa: 1, scale: 3 }), ..changed.1.clone() };
+    let rows = vec![
+        (RowKey::Symbol(&changed.0).encode(), Some(row.encode())),
+        (RowKey::Symbol(&lost.0).encode(), None),
+        (RowKey::Symbol("~made up").encode(), Some(SymbolRow::default().encode())),
+    ];
+    let position = store.position(1).unwrap().unwrap();
+    store.restore_slice(&store.writer(1).unwrap(), rows, position, now_ms()).unwrap();
+    store.flush().unwrap();
+    [&*changed.0, &*lost.0, "~made up"].map(|name| format!("symbol `{name}`")).to_vec()
+}
+
 #[test]
 fn a_row_that_is_not_the_changelog_s_is_found() {
     let (settings, mut gate) = prepare("state-flipped");
@@ -153,29 +174,7 @@ fn a_row_that_is_not_the_changelog_s_is_found() {
     assert_eq!(gate.terminate(), Some(0));
     let rows = sum(&verify(&settings, 0), "rows");
 
-    let identity = StoreIdentity {
-        group: settings.group().to_owned(),
-        changelog: format!("{}-last_seen-changelog", settings.group()),
-        cluster: String::new(),
-    };
-    let names: Vec<String> = {
-        let store = Arc::new(Store::open(&gate.state_dir(), &identity, &StoreOptions::default()).unwrap());
-        let writer = store.writer(1).unwrap();
-        let position = store.position(1).unwrap().unwrap();
-        let known = store.symbol_rows(1).unwrap();
-        // Not one whose silence the running instance would report meanwhile.
-        let mut heard = known.iter().filter(|(name, _)| name.starts_with("SYM"));
-        let (changed, lost) = (heard.next().unwrap(), heard.next().unwrap());
-        let row = SymbolRow { price: Some(Price { mantissa: 1, scale: 3 }), ..changed.1.clone() };
-        let rows = vec![
-            (RowKey::Symbol(&changed.0).encode(), Some(row.encode())),
-            (RowKey::Symbol(&lost.0).encode(), None),
-            (RowKey::Symbol("~made up").encode(), Some(SymbolRow::default().encode())),
-        ];
-        store.restore_slice(&writer, rows, position, now_ms()).unwrap();
-        store.flush().unwrap();
-        [&*changed.0, &*lost.0, "~made up"].map(|name| format!("symbol `{}`", name.escape_debug())).to_vec()
-    };
+    let names = plant(&settings, &gate);
     let found = |report: &Value| {
         assert_eq!((sum(report, "different"), &report["whole"]), (3, &false.into()), "{report}");
         let differences = report["differences"].as_array().unwrap().clone();
@@ -204,13 +203,11 @@ fn a_row_that_is_not_the_changelog_s_is_found() {
     assert_eq!(gate.terminate(), Some(0));
 
     // Beyond the changelog's end no store can be true.
-    {
-        let store = Arc::new(Store::open(&gate.state_dir(), &identity, &StoreOptions::default()).unwrap());
-        let writer = store.writer(0).unwrap();
-        let beyond = Position { changelog_next: 1_000_000_000 };
-        store.restore_slice(&writer, vec![], beyond, now_ms()).unwrap();
-        store.flush().unwrap();
-    }
+    let store = open(&settings, &gate);
+    let beyond = Position { changelog_next: 1_000_000_000 };
+    store.restore_slice(&store.writer(0).unwrap(), vec![], beyond, now_ms()).unwrap();
+    store.flush().unwrap();
+    drop(store);
     assert_eq!(verify(&settings, 1)["partitions"][0]["beyond_end"], true);
     gate.lose_store();
     gate.start_again(&[]);
@@ -222,7 +219,7 @@ fn a_row_that_is_not_the_changelog_s_is_found() {
 fn record(symbol: &str, partition: i32) -> Sent {
     let value = format!(
         r#"{{"symbol":"{symbol}","last_price":1.5,"volume":1,"timestamp":"{}"}}"#,
-        tickgate::model::EventTime(now_ms())
+        EventTime(now_ms())
     );
     Sent {
         key: Some(symbol.as_bytes().to_vec()),
@@ -232,32 +229,62 @@ fn record(symbol: &str, partition: i32) -> Sent {
     }
 }
 
-#[test]
-fn a_reset_goes_to_an_offset_or_a_time_and_says_what_it_costs() {
-    const BATCH: i64 = 300;
-    let (settings, mut gate) = prepare("state-reset");
-    let staging = settings.topic("staging");
-    let send = |partition: i32| {
-        let producer = Producer::new(&settings);
+const BATCH: i64 = 300;
+
+/// A group to be reset, and its one instance.
+struct Group {
+    settings: Settings,
+    gate: Gate,
+}
+
+impl Group {
+    /// With a batch of records in each partition, and all of them judged.
+    fn new(test: &str) -> Self {
+        let (settings, gate) = prepare(test);
+        let mut group = Self { settings, gate };
+        (0..PARTITIONS).for_each(|partition| group.send(partition));
+        group.catch_up();
+        group
+    }
+
+    fn send(&self, partition: i32) {
+        let producer = Producer::new(&self.settings);
         (0..BATCH).for_each(|number| producer.send(&record(&format!("S{number}"), partition)));
         producer.flush();
-    };
-    send(0);
-    send(1);
-    gate.start_again(&[]);
-    wait_caught_up(&settings, PATIENCE);
-    let running = state(&settings, &["reset", "--to", "start"]).ended(2);
-    assert!(running.err.contains("stop every instance"), "{}", running.err);
-    assert_eq!(gate.terminate(), Some(0));
-    let until = || committed(&observer(&settings), &staging, &[0, 1]);
-    let epochs = || -> Vec<i64> {
-        lines(&settings, &["positions", "--json"])
-            .iter()
-            .map(|line| line["epoch"].as_i64().unwrap())
-            .collect()
-    };
+    }
 
-    // What cannot be meant is refused, and changes nothing.
+    /// Runs the instance until it has judged all that there is.
+    fn catch_up(&mut self) {
+        self.gate.start_again(&[]);
+        wait_caught_up(&self.settings, PATIENCE);
+        assert_eq!(self.gate.terminate(), Some(0));
+    }
+
+    /// The committed offset of each partition.
+    fn offsets(&self) -> Vec<i64> {
+        let staging = self.settings.topic("staging");
+        committed(&observer(&self.settings), &staging, &[0, 1]).into_values().collect()
+    }
+
+    fn epochs(&self) -> Vec<i64> {
+        let lines = lines(&self.settings, &["positions", "--json"]);
+        lines.iter().map(|line| line["epoch"].as_i64().unwrap()).collect()
+    }
+
+    /// The member that stopped may take a moment to be gone.
+    fn reset(&self, arguments: &[&str], code: i32) -> Run {
+        wait_for("group without members", PATIENCE, || {
+            let run = state(&self.settings, &[&["reset"], arguments].concat());
+            (!run.err.contains("members, expected none")).then_some(run)
+        })
+        .ended(code)
+    }
+}
+
+#[test]
+fn a_reset_that_cannot_be_meant_changes_nothing() {
+    let mut group = Group::new("state-reset-refused");
+    let before = group.offsets();
     for wrong in [
         &[][..],
         &["--to-offset", "5"],
@@ -265,57 +292,57 @@ fn a_reset_goes_to_an_offset_or_a_time_and_says_what_it_costs() {
         &["--to-time", "yesterday"],
         &["--to-offset", "5", "--partition", "2"],
     ] {
-        reset(&settings, wrong, 2);
+        group.reset(wrong, 2);
     }
     for offset in ["-1", "1000000"] {
-        let outside = reset(&settings, &["--to-offset", offset, "--partition", "0"], 1);
+        let outside = group.reset(&["--to-offset", offset, "--partition", "0"], 1);
         assert!(outside.err.contains("is not in staging, which has 0 to"), "{}", outside.err);
     }
-    let before = until();
-    let dry = reset(&settings, &["--to-offset", "100", "--partition", "0", "--dry-run"], 0);
+    let dry = group.reset(&["--to-offset", "100", "--partition", "0", "--dry-run"], 0);
     assert!(dry.out.contains("at most 200 records are judged again"), "{}", dry.out);
     assert!(dry.out.contains("nothing was changed"));
-    assert_eq!(until(), before);
+    group.gate.start_again(&[]);
+    group.gate.wait_ready();
+    let running = state(&group.settings, &["reset", "--to", "start"]).ended(2);
+    assert!(running.err.contains("stop every instance"), "{}", running.err);
+    assert_eq!(group.gate.terminate(), Some(0));
+    assert_eq!((group.offsets(), group.epochs()), (before, vec![0, 0]));
+}
 
-    reset(&settings, &["--to-offset", "100", "--partition", "0"], 0);
-    assert_eq!((until()[&0], until()[&1]), (100, before[&1]));
-    gate.start_again(&[]);
-    wait_caught_up(&settings, PATIENCE);
-    assert_eq!(gate.terminate(), Some(0));
-    assert_eq!(until(), before);
-    assert_eq!(epochs(), [1, 0]);
-    assert_eq!(verify(&settings, 0)["whole"], true);
+#[test]
+fn a_reset_goes_to_an_offset_or_a_time_and_says_what_it_costs() {
+    let mut group = Group::new("state-reset");
+    assert_eq!(group.offsets(), [BATCH, BATCH]);
+    group.reset(&["--to-offset", "100", "--partition", "0"], 0);
+    assert_eq!(group.offsets(), [100, BATCH]);
+    group.catch_up();
+    assert_eq!((group.offsets(), group.epochs()), (vec![BATCH, BATCH], vec![1, 0]));
+    assert_eq!(verify(&group.settings, 0)["whole"], true);
 
     // The second half of partition 0 is younger than this.
-    let time = tickgate::model::WallTime(now_ms()).to_string();
-    send(0);
-    let again = reset(&settings, &["--to-time", &time, "--dry-run"], 0);
-    assert!(!again.out.contains("judged again"), "nothing has been judged twice: {}", again.out);
-    gate.start_again(&[]);
-    wait_caught_up(&settings, PATIENCE);
-    assert_eq!(gate.terminate(), Some(0));
-    let again = reset(&settings, &["--to-time", &time], 0);
+    let time = WallTime(now_ms()).to_string();
+    group.send(0);
+    let again = group.reset(&["--to-time", &time, "--dry-run"], 0);
+    assert!(!again.out.contains("judged again"), "nothing would be judged twice: {}", again.out);
+    group.catch_up();
+    let again = group.reset(&["--to-time", &time], 0);
     assert!(again.out.contains(&format!("at most {BATCH} records are judged again")), "{}", again.out);
-    assert_eq!((until()[&0], until()[&1]), (BATCH, before[&1]));
-    gate.start_again(&[]);
-    wait_caught_up(&settings, PATIENCE);
-    assert_eq!(gate.terminate(), Some(0));
-    assert_eq!(epochs(), [2, 0], "partition 1 has no younger record, so it stays where it is");
+    assert_eq!(group.offsets(), [BATCH, BATCH]);
+    group.catch_up();
+    assert_eq!(group.epochs(), [2, 0], "partition 1 has no younger record, so it stays where it is");
 
-    // Going on where the state stands changes nothing, and what is left out is said.
-    send(1);
-    let left = reset(&settings, &["--to", "end", "--dry-run"], 0);
+    // Going on where the state stands changes nothing, and what would be left out is said.
+    group.send(1);
+    let left = group.reset(&["--to", "end", "--dry-run"], 0);
     assert!(left.out.contains(&format!("at most {BATCH} records are left out")), "{}", left.out);
-    reset(&settings, &["--to", "checkpoint"], 0);
-    gate.start_again(&[]);
-    wait_caught_up(&settings, PATIENCE);
-    assert_eq!(gate.terminate(), Some(0));
-    assert_eq!(epochs(), [2, 0]);
+    group.reset(&["--to", "checkpoint"], 0);
+    group.catch_up();
+    assert_eq!(group.epochs(), [2, 0]);
 
-    let report: Value = serde_json::from_str(&settings.run(&["audit", "--json"]).ended(0).out).unwrap();
+    let report = group.settings.run(&["audit", "--json"]).ended(0).out;
+    let report: Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["whole"], true, "{report}");
     assert_eq!(report["counts"]["inputs"], 4 * BATCH);
-    let remade = report["unjudged"]["remade_after_reset"].as_i64();
-    assert_eq!(remade, Some(200 + BATCH), "{}", report["unjudged"]);
-    assert_eq!(verify(&settings, 0)["whole"], true);
+    assert_eq!(report["unjudged"]["remade_after_reset"], 200 + BATCH, "{}", report["unjudged"]);
+    assert_eq!(verify(&group.settings, 0)["whole"], true);
 }
