@@ -168,8 +168,10 @@ impl Task {
     /// Forgets what is in memory; the store has it. Only between rounds.
     pub(super) fn evict(&mut self) {
         assert!(self.pending.is_empty(), "an open round's symbols must not be evicted");
-        self.ids.clear();
-        self.slots.clear();
+        // New ones, as each of many tasks would keep the room it needed when its turn was largest.
+        self.ids = HashMap::new();
+        self.slots = Vec::new();
+        self.pending = Vec::new();
     }
 }
 
