@@ -3,13 +3,14 @@
 use super::{legal, reader::Section};
 
 /// librdkafka properties that tickgate sets itself: exactly-once hangs on them, so they can't be passed.
-const OURS: [&str; 14] = [
+const OURS: [&str; 15] = [
     "auto.offset.reset",
     "bootstrap.servers",
     "client.id",
     "enable.auto.commit",
     "enable.auto.offset.store",
     "enable.idempotence",
+    "enable.partition.eof",
     "group.id",
     "group.instance.id",
     "isolation.level",

@@ -40,8 +40,8 @@ pub struct ProcessConfig {
     pub session_timeout: Duration,
     /// `transaction_timeout`: the broker ends a transaction that is older. Default: `60s`.
     pub transaction_timeout: Duration,
-    /// `hot_symbols`: how many symbols' last-seen an instance keeps in memory before the store.
-    /// Default: 1000000.
+    /// `hot_symbols`: how many symbols' last-seen an instance keeps in memory before the store, some 220 bytes
+    /// each. Default: 100000.
     pub hot_symbols: u32,
 }
 
@@ -72,7 +72,7 @@ impl ProcessConfig {
                 "60s",
                 seconds(2)..=seconds(15 * 60),
             ),
-            hot_symbols: section.number("hot_symbols", 1_000_000, 0..=100_000_000),
+            hot_symbols: section.number("hot_symbols", 100_000, 0..=100_000_000),
         };
         if process.commit_interval > process.transaction_timeout / 2 {
             let found = format!("`{}`", humantime::format_duration(process.commit_interval));

@@ -67,8 +67,11 @@ impl Deadlines {
         Self { page_symbols: page_symbols.max(1), pages: BTreeMap::new(), by_time: BTreeSet::new() }
     }
 
-    /// A partition of which nothing is known yet.
+    /// A partition of which nothing is known, or no longer.
     pub(super) fn add(&mut self, partition: Partition) {
+        if self.pages.contains_key(&partition) {
+            self.forget(&[partition]);
+        }
         self.put(partition, "".into(), Page { at: UNKNOWN, ..Page::default() });
     }
 

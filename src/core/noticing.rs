@@ -8,6 +8,7 @@ use super::effect::{Effect, Notice, Output};
 use super::freshness;
 use super::input::{End, Generation, NamedRow, Now};
 use super::processor::{LOOK_AGAIN_MS, Processor};
+use super::task::Task;
 use crate::model::{Partition, WallTime};
 
 /// Rows that the store was asked for.
@@ -60,17 +61,14 @@ impl Processor {
     pub(super) fn ends_seen(&mut self, ends: &[End], now: Now) {
         if let Some(by_ms) = self.clock.leap(now) {
             self.notice(Notice::ClockLeapt { by_ms });
+            self.tasks.values_mut().for_each(Task::forget_end);
             return;
         }
-        let covered: Vec<(Partition, WallTime)> = ends
-            .iter()
-            .filter(|end| end.last_stable == end.high_watermark)
-            .filter(|end| {
-                let task = self.tasks.get(&end.partition);
-                task.is_some_and(|task| task.committed >= end.high_watermark || !end.readable)
-            })
-            .map(|end| (end.partition, end.looked_at))
-            .collect();
+        let mut covered: Vec<(Partition, WallTime)> = Vec::with_capacity(ends.len());
+        for end in ends {
+            let task = self.tasks.get_mut(&end.partition);
+            covered.extend(task.and_then(|task| task.clock(end)).map(|at| (end.partition, at)));
+        }
         let until = now.wall.0 - self.settings.grace_ms;
         let partitions: Vec<Partition> = covered.iter().map(|(partition, _)| *partition).collect();
         let spans = self.deadlines.due_pages(until, &partitions, self.settings.scan_rows_max);

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::model::{Offset, Partition, SymbolRow};
+use super::input::End;
+use crate::model::{Offset, Partition, SymbolRow, WallTime};
 
 /// A symbol's place in its task, valid until the slots are evicted between rounds.
 pub(super) type SlotId = u32;
@@ -50,6 +51,8 @@ pub(super) struct Task {
     pub(super) time: Option<i64>,
     /// Inputs whose output Kafka refuses, with its words.
     pub(super) unsendable: HashMap<Offset, String>,
+    /// An end of the partition, and when it was looked at, that is not committed up to yet.
+    awaited_end: Option<(Offset, WallTime)>,
     ids: HashMap<Arc<str>, SlotId>,
     slots: Vec<Slot>,
     /// The open round's rows, `None` for what it removes; `Slot::pending` counts from 1.
@@ -68,10 +71,32 @@ impl Task {
             committed_time: None,
             time: None,
             unsendable: HashMap::new(),
+            awaited_end: None,
             ids: HashMap::new(),
             slots: Vec::new(),
             pending: Vec::new(),
         }
+    }
+
+    /// Where the task's clock stands after a look at the partition's end: at an end below which everything is
+    /// committed. One that is not reached yet is kept until it is; where records never cease, none is ever reached at
+    /// once.
+    pub(super) fn clock(&mut self, end: &End) -> Option<WallTime> {
+        let (committed, is_stable) = (self.committed, end.last_stable == end.high_watermark);
+        if is_stable && (committed >= end.high_watermark || !end.readable) {
+            self.awaited_end = None;
+            return Some(end.looked_at);
+        }
+        let reached = self.awaited_end.take_if(|(offset, _)| committed >= *offset);
+        if self.awaited_end.is_none() && is_stable {
+            self.awaited_end = Some((end.high_watermark, end.looked_at));
+        }
+        reached.map(|(_, looked_at)| looked_at)
+    }
+
+    /// Times of looks mean nothing any more.
+    pub(super) fn forget_end(&mut self) {
+        self.awaited_end = None;
     }
 
     /// The symbol's slot, made if it isn't there.
@@ -173,8 +198,10 @@ impl Task {
     /// Forgets what is in memory; the store has it. Only between rounds.
     pub(super) fn evict(&mut self) {
         assert!(self.pending.is_empty(), "an open round's symbols must not be evicted");
-        self.ids.clear();
-        self.slots.clear();
+        // New ones, as each of many tasks would keep the room it needed when its turn was largest.
+        self.ids = HashMap::new();
+        self.slots = Vec::new();
+        self.pending = Vec::new();
     }
 }
 

@@ -193,6 +193,8 @@ pub struct Seat {
     pub is_replaced: bool,
     /// How many events there have been.
     pub count: u64,
+    /// An event that was handed over has not been answered.
+    awaited: bool,
 }
 
 impl Seat {
@@ -205,7 +207,15 @@ impl Seat {
             events: VecDeque::new(),
             is_replaced: false,
             count: 0,
+            awaited: false,
         }
+    }
+
+    /// What the group said next. It waits for its answer from here on.
+    pub fn next_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        self.awaited = true;
+        Some(event)
     }
 
     /// A static member says no farewell: its name is expected back until its session ends.
@@ -239,13 +249,21 @@ impl Seat {
 
     /// The answer to an assignment.
     pub fn assign(&mut self) {
+        self.awaited = false;
         if let Phase::Told(list) = &mut self.phase {
             self.phase = Phase::Steady(std::mem::take(list));
         }
     }
 
-    /// The answer to a revocation; to an assignment, that it is not wanted.
+    /// The answer to a revocation; to an assignment, that it is not wanted. Nothing where no event waits for one.
     pub fn unassign(&mut self, group: &mut Group, now_ms: i64) {
+        if std::mem::take(&mut self.awaited) {
+            self.answer_at_once(group, now_ms);
+        }
+    }
+
+    /// The same to an event that nobody has been told of yet.
+    pub fn answer_at_once(&mut self, group: &mut Group, now_ms: i64) {
         match self.phase {
             Phase::GivingUp => {
                 self.phase = Phase::Joining;

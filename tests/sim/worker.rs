@@ -158,7 +158,7 @@ impl Life {
         if site.planted == Planted::MetadataAfterPoll
             && matches!(self.seat.events.back(), Some(Event::Revoked(_)))
         {
-            self.seat.unassign(&mut site.group, now_ms);
+            self.seat.answer_at_once(&mut site.group, now_ms);
         }
     }
 
@@ -227,7 +227,7 @@ impl Life {
             site.trace.note(format_args!("{} tick", self.id));
             site.tally.note(Kind::Tick);
             self.core.handle(Input::Tick { generation: self.generation() }, now);
-        } else if let Some(event) = self.seat.events.pop_front() {
+        } else if let Some(event) = self.seat.next_event() {
             site.trace.note(format_args!("{} {event:?}", self.id));
             self.group_said(event, site, now);
         } else if home.asked_to_stop && !self.told_to_stop {

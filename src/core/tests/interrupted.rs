@@ -36,6 +36,9 @@ fn a_partition_without_a_round_for_long_gets_one_without_records() {
     let mut core = taking_over(Settings { renew_after_ms: 1_000, ..settings() }, Some(5), None).0;
     core.handle(Input::Restored(vec![restored(Some(checkpoint(5)))]), at(0));
     settle(&mut core, at(0));
+    // What was taken over is looked through first.
+    core.handle(Input::Tick { generation: GENERATION }, at(0));
+    assert_eq!(names(&settle(&mut core, at(0))), ["scan"]);
     assert_eq!(
         core.poll_timeout(at(900)).map(|(wait, wake)| (wait.as_millis(), wake)),
         Some((100, Wake::Renew))

@@ -11,12 +11,12 @@ use rdkafka::{ClientConfig, Offset as RdOffset, TopicPartitionList};
 use super::client::{self, Logged};
 use crate::model::{Offset, Partition};
 
-/// librdkafka properties that only bear on speed and memory.
+/// librdkafka properties that only bear on speed and memory. A queued row takes about ten times its bytes.
 pub const TUNING: [(&str, &str); 4] = [
     ("fetch.wait.max.ms", "10"),
     ("fetch.max.bytes", "1048576"),
     ("fetch.queue.backoff.ms", "5"),
-    ("queued.max.messages.kbytes", "8192"),
+    ("queued.max.messages.kbytes", "2048"),
 ];
 
 /// How long a partition may end before its target without anything more coming.

@@ -163,6 +163,7 @@ pub fn log_error(error: &KafkaError, reason: &str) {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::journal::kafka::membership;
 
     fn kafka(environment: &[(&str, &str)]) -> KafkaConfig {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -176,6 +177,22 @@ mod tests {
         assert!(unknown.unwrap_err().to_string().contains("sasl.mechanismus"));
         let illegal = check_properties(&kafka(&[("TICKGATE_KAFKA__PROPERTIES__SECURITY_PROTOCOL", "paper")]));
         assert!(illegal.unwrap_err().to_string().contains("paper"));
+    }
+
+    #[test]
+    fn what_the_properties_give_is_not_tuned() {
+        let tuned = |properties: &[(&str, &str)]| {
+            let mut config = base_config(&kafka(properties), "test");
+            tune(&mut config, &membership::TUNING);
+            config
+        };
+        let config = tuned(&[("TICKGATE_KAFKA__PROPERTIES__QUEUED_MIN_MESSAGES", "7")]);
+        assert_eq!(config.get("queued.min.messages"), Some("7"));
+        assert_eq!(config.get("fetch.max.bytes"), Some("1048576"));
+        let mut large = tuned(&[("TICKGATE_KAFKA__PROPERTIES__MESSAGE_MAX_BYTES", "5000000")]);
+        assert!(large.create::<BaseConsumer>().is_ok());
+        large.set("fetch.max.bytes", "1048576");
+        assert!(large.create::<BaseConsumer>().is_err(), "then it need not be left out");
     }
 
     #[test]

@@ -1,0 +1,187 @@
+//! What the next record and the clock tell of silences.
+
+use super::*;
+
+/// Feeds the event times one by one, a round each, and answers the events of each.
+fn silences(event_times: &[i64]) -> Vec<Vec<Kind>> {
+    let mut core = running();
+    let mut found = Vec::new();
+    for (index, event_ms) in event_times.iter().enumerate() {
+        let index = i64::try_from(index).unwrap();
+        let now = at(1 + index * 200);
+        arrive(&mut core, 5 + index, *event_ms, now);
+        found.push(events(&settle(&mut core, now)));
+        core.handle(Input::Tick { generation: GENERATION }, at(now.wall.0 + 150));
+        settle(&mut core, at(now.wall.0 + 150));
+    }
+    found
+}
+
+#[test]
+fn the_next_record_tells_a_silence_longer_than_the_threshold() {
+    let both = vec![Kind::Stale, Kind::Recovered];
+    let far = 1_000_000;
+    assert_eq!(silences(&[far, far + 1_000]), [vec![], vec![]]);
+    assert_eq!(silences(&[far, far + 1_001]), [vec![], both.clone()]);
+    // A late record moves nothing; an equal time isn't late.
+    assert_eq!(silences(&[far, far - 5_000, far + 900, far + 900]), [vec![], vec![], vec![], vec![]]);
+    assert_eq!(silences(&[far, far + 2_000, far + 4_000]), [vec![], both.clone(), both]);
+}
+
+#[test]
+fn the_clock_tells_a_silence_once_and_the_next_record_ends_it() {
+    let mut core = running();
+    arrive(&mut core, 5, 10_000, at(10_000));
+    settle(&mut core, at(10_000));
+    core.handle(Input::Tick { generation: GENERATION }, at(10_100));
+    settle(&mut core, at(10_100));
+    let (wait, wake) = core.poll_timeout(at(10_100)).unwrap();
+    assert_eq!(
+        (wait.as_millis(), wake),
+        (951, Wake::Look),
+        "last seen 10.0, threshold 1.0, grace 0.05, and 1 ms"
+    );
+    core.handle(Input::Tick { generation: GENERATION }, at(11_051));
+    let seen = settle(&mut core, at(11_051));
+    assert_eq!(
+        names(&seen),
+        ["look at ends", "scan", "begin", "send", "log", "send offsets", "commit", "apply"]
+    );
+    assert_eq!(events(&seen), [Kind::Stale]);
+    assert_eq!(core.poll_timeout(at(20_000)).map(|(_, wake)| wake), Some(Wake::Renew));
+    assert_eq!(core.progress().stale_symbols, 1);
+    arrive(&mut core, 6, 20_000, at(20_000));
+    assert_eq!(events(&settle(&mut core, at(20_000))), [Kind::Recovered]);
+}
+
+#[test]
+fn a_backlog_or_an_open_transaction_upstream_makes_no_silence() {
+    for (last_stable, high_watermark, readable) in [(5, 7, false), (7, 7, true)] {
+        let mut core = running_on(&[("A", seen(1))]);
+        core.handle(Input::Tick { generation: GENERATION }, at(50_000));
+        assert!(matches!(core.poll_effect(), Some(Effect::LookAtEnds(_))));
+        let end = End { partition: 0, last_stable, high_watermark, readable, looked_at: WallTime(50_000) };
+        core.handle(Input::Ends(vec![end]), at(50_000));
+        assert_eq!(names(&settle(&mut core, at(50_000))), [""; 0]);
+        assert!(
+            matches!(core.poll_timeout(at(50_000)), Some((wait, Wake::Look)) if wait.as_millis() == 1_000)
+        );
+    }
+}
+
+#[test]
+fn a_symbol_is_silent_though_its_partition_never_is() {
+    let mut core = running_on(&[("A", seen(1))]);
+    // Whenever anybody looks, two more records have come.
+    let look = |core: &mut Gate, high_watermark, now: Now| {
+        core.handle(Input::Tick { generation: GENERATION }, now);
+        assert!(matches!(core.poll_effect(), Some(Effect::LookAtEnds(_))));
+        let end = End {
+            partition: 0,
+            last_stable: high_watermark,
+            high_watermark,
+            readable: true,
+            looked_at: now.wall,
+        };
+        core.handle(Input::Ends(vec![end]), now);
+        settle(core, now)
+    };
+    assert_eq!(names(&look(&mut core, 7, at(50_000))), [""; 0]);
+    for offset in [5, 6] {
+        arrive(&mut core, offset, 50_000, at(50_010));
+        settle(&mut core, at(50_010));
+    }
+    core.handle(Input::Tick { generation: GENERATION }, at(50_200));
+    settle(&mut core, at(50_200));
+    let seen = look(&mut core, 9, at(51_001));
+    assert_eq!(events(&seen), [Kind::Stale]);
+}
+
+#[test]
+fn a_leap_of_the_wall_clock_holds_notices_until_two_looks_agree() {
+    let mut core = running();
+    arrive(&mut core, 5, 10, at(10));
+    settle(&mut core, at(10));
+    core.handle(Input::Tick { generation: GENERATION }, at(200));
+    settle(&mut core, at(200));
+    let leapt = |ms: i64| Now { wall: WallTime(ms + 3_600_000), monotonic_ms: ms };
+    core.handle(Input::Tick { generation: GENERATION }, leapt(300));
+    let seen = settle(&mut core, leapt(300));
+    assert_eq!(names(&seen), ["look at ends", "notice"]);
+    core.handle(Input::Tick { generation: GENERATION }, leapt(1_400));
+    assert_eq!(events(&settle(&mut core, leapt(1_400))), [Kind::Stale]);
+}
+
+#[test]
+fn delivery_that_was_only_late_says_so() {
+    let mut core = running();
+    arrive(&mut core, 5, 10_000, at(10_000));
+    settle(&mut core, at(10_000));
+    core.handle(Input::Tick { generation: GENERATION }, at(10_100));
+    settle(&mut core, at(10_100));
+    core.handle(Input::Tick { generation: GENERATION }, at(11_051));
+    settle(&mut core, at(11_051));
+    arrive(&mut core, 6, 10_500, at(12_000));
+    let seen = settle(&mut core, at(12_000));
+    assert_eq!(events(&seen), [Kind::Recovered]);
+    let Some(Effect::Send(outputs)) = seen.iter().find(|effect| matches!(effect, Effect::Send(_))) else {
+        panic!()
+    };
+    let Output::Event { value, .. } = &outputs[0] else { panic!("{outputs:?}") };
+    assert!(String::from_utf8_lossy(value).contains(r#""late_delivery":true"#));
+}
+
+#[test]
+fn a_taken_over_store_is_looked_through_in_bits_after_reading_has_begun() {
+    let (mut core, _) = taking_over(settings(), Some(5), None);
+    core.store = (0..20).map(|at| (format!("S{at:02}").into(), seen(100 + at))).collect();
+    core.handle(Input::Restored(vec![restored(Some(checkpoint(5)))]), at(0));
+    assert_eq!(names(&settle(&mut core, at(0))), ["resume"], "a takeover does not wait for its deadlines");
+    arrive(&mut core, 5, 10, at(10));
+    settle(&mut core, at(10));
+    core.handle(Input::Tick { generation: GENERATION }, at(110));
+    settle(&mut core, at(110));
+    let mut ticks = 0;
+    while core.poll_timeout(at(110)).is_some_and(|(wait, _)| wait.is_zero()) {
+        core.handle(Input::Tick { generation: GENERATION }, at(110));
+        let seen = settle(&mut core, at(110));
+        assert!(
+            (1..=3).contains(&seen.len()) && seen.iter().all(|effect| effect.name() == "scan"),
+            "{seen:?}"
+        );
+        ticks += 1;
+    }
+    assert!((7..=20).contains(&ticks), "{ticks}");
+    assert_eq!(core.progress().watched_symbols, 21);
+}
+
+#[test]
+fn each_of_many_silences_is_told_once_and_a_page_that_moved_on_is_put_off() {
+    let rows: Vec<(String, SymbolRow)> =
+        (0..40).map(|at| (format!("S{at:02}"), seen(at % 2 * 100_000))).collect();
+    let rows: Vec<(&str, SymbolRow)> = rows.iter().map(|(name, row)| (&**name, row.clone())).collect();
+    let mut core = running_on(&rows);
+    let mut told = Vec::new();
+    let mut now = at(2_000);
+    while core.poll_timeout(now).is_some_and(|(wait, _)| wait.as_millis() <= 1_000) {
+        core.handle(Input::Tick { generation: GENERATION }, now);
+        for effect in settle(&mut core, now) {
+            let Effect::Send(outputs) = effect else { continue };
+            told.extend(outputs.into_iter().map(|output| match output {
+                Output::Event { kind: Kind::Stale, symbol, .. } => symbol.to_string(),
+                other => panic!("{other:?}"),
+            }));
+        }
+        now = at(now.wall.0 + 1_000);
+        if told.len() == 20 {
+            break;
+        }
+    }
+    told.sort();
+    let expected: Vec<String> = (0..20).map(|at| format!("S{:02}", at * 2)).collect();
+    assert_eq!(told, expected);
+    assert_eq!((core.progress().watched_symbols, core.progress().stale_symbols), (20, 20));
+    assert!(now.wall.0 < 100_000, "before the others are due");
+    let (wait, _) = core.poll_timeout(now).unwrap();
+    assert_eq!(now.wall.0 + i64::try_from(wait.as_millis()).unwrap(), 100_000 + 1_000 + 1 + 50);
+}
