@@ -71,7 +71,7 @@ fn a_backlog_or_an_open_transaction_upstream_makes_no_silence() {
 
 #[test]
 fn a_symbol_is_silent_though_its_partition_never_is() {
-    let mut core = running_on(&[("A", seen(1))]);
+    let mut core = running_on(&[("Z", seen(1))]);
     // Whenever anybody looks, two more records have come.
     let look = |core: &mut Gate, high_watermark, now: Now| {
         core.handle(Input::Tick { generation: GENERATION }, now);
