@@ -68,7 +68,10 @@ pub fn tune(config: &mut ClientConfig, tuning: &[(&str, &str)]) {
 
 /// Asks librdkafka whether the properties that are passed through exist and are legal.
 pub fn check_properties(kafka: &KafkaConfig) -> Result<(), ClientError> {
-    base_config(kafka, "check").create_native_config().map(drop).map_err(ClientError::Settings)
+    let mut config = base_config(kafka, "check");
+    // The least that a member may have: what must not be below it is not measured by librdkafka's own 45 s.
+    config.set("session.timeout.ms", "6000");
+    config.create_native_config().map(drop).map_err(ClientError::Settings)
 }
 
 /// Waits until a broker answers, for as long as `goes_on` holds: it is asked after every failed try with
@@ -175,6 +178,8 @@ mod tests {
         assert!(check_properties(&kafka(&[])).is_ok());
         let unknown = check_properties(&kafka(&[("TICKGATE_KAFKA__PROPERTIES__SASL_MECHANISMUS", "PLAIN")]));
         assert!(unknown.unwrap_err().to_string().contains("sasl.mechanismus"));
+        let deaf = |ms| check_properties(&kafka(&[("TICKGATE_KAFKA__PROPERTIES__MAX_POLL_INTERVAL_MS", ms)]));
+        assert!(deaf("6500").is_ok() && deaf("5999").is_err());
         let illegal = check_properties(&kafka(&[("TICKGATE_KAFKA__PROPERTIES__SECURITY_PROTOCOL", "paper")]));
         assert!(illegal.unwrap_err().to_string().contains("paper"));
     }
