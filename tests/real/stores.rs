@@ -33,5 +33,14 @@ pub fn assert_as_from_nothing(settings: &Settings, gate: &Gate, what: &str) {
     assert_eq!(fresh.terminate(), Some(0));
     let [own, expected] = [gate, &fresh].map(|gate| content(settings, &gate.state_dir()));
     assert!(own.iter().all(|(checkpoint, rows)| checkpoint.is_some() && !rows.is_empty()), "{what}");
-    assert!(own == expected, "{what}: it holds other rows than the changelog");
+    for (partition, (own, expected)) in own.iter().zip(&expected).enumerate() {
+        let place = format!("{what}: partition {partition}");
+        assert_eq!(own.0, expected.0, "{place}: another checkpoint than the changelog's");
+        assert_eq!(
+            own.1.len(),
+            expected.1.len(),
+            "{place}: rows of more or fewer symbols than the changelog's"
+        );
+        assert!(own.1 == expected.1, "{place}: other rows than the changelog's");
+    }
 }
