@@ -196,7 +196,7 @@ impl Processor {
             (_, Input::Done) => {}
             (Outstanding::Commit, Input::Committed(positions)) => self.committed(&positions),
             (_, Input::Owners(owners)) => self.owners_read(&owners),
-            (_, Input::Stable(offsets)) => self.stable(&offsets),
+            (_, Input::Stable(offsets)) => self.stable(&offsets, now),
             (_, Input::Targets(targets)) => self.targets_read(&targets),
             (_, Input::Restored(restored)) => self.restored(restored, now),
             (_, Input::LookedUp(rows)) => self.looked_up(rows, now),

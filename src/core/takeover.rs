@@ -13,6 +13,15 @@ use crate::model::{Offset, Partition};
 pub(super) struct Takeover {
     pub(super) partitions: Vec<Partition>,
     committed: Vec<(Partition, Option<Offset>)>,
+    /// What was restored, and does not go with what was committed when that was asked: it is asked again.
+    doubted: Option<Vec<Restored>>,
+}
+
+/// Where a partition is read on, and what people should know of it.
+struct Start {
+    committed: Option<Offset>,
+    next: Offset,
+    notices: Vec<Notice>,
 }
 
 impl Processor {
@@ -35,7 +44,7 @@ impl Processor {
     pub(super) fn take_over(&mut self, partitions: Vec<Partition>) {
         self.effects.push_back(Effect::Accept(partitions.clone()));
         self.effects.push_back(Effect::ReadOwners(partitions.clone()));
-        self.takeover = Some(Takeover { partitions, committed: Vec::new() });
+        self.takeover = Some(Takeover { partitions, committed: Vec::new(), doubted: None });
     }
 
     pub(super) fn owners_read(&mut self, owners: &[Owner]) {
@@ -54,9 +63,14 @@ impl Processor {
         self.effects.push_back(Effect::AwaitStable(takeover.partitions.clone()));
     }
 
-    pub(super) fn stable(&mut self, offsets: &[(Partition, Option<Offset>)]) {
+    pub(super) fn stable(&mut self, offsets: &[(Partition, Option<Offset>)], now: Now) {
         let Some(takeover) = &mut self.takeover else { return };
-        takeover.committed = offsets.to_vec();
+        let known = std::mem::replace(&mut takeover.committed, offsets.to_vec());
+        if let Some(restored) = takeover.doubted.take_if(|_| known == offsets) {
+            self.settle(&restored, true, now);
+            return;
+        }
+        takeover.doubted = None;
         let claims = claims(offsets);
         if !claims.is_empty() {
             self.effects.push_back(Effect::Claim(claims));
@@ -101,28 +115,43 @@ impl Processor {
     }
 
     pub(super) fn restored(&mut self, restored: Vec<Restored>, now: Now) {
-        let Some(takeover) = self.takeover.take() else { return };
-        let mut resume = Vec::with_capacity(restored.len());
+        if self.settle(&restored, false, now) {
+            return;
+        }
+        // Somebody may have committed since: then what was committed is older than what was restored.
+        let Some(takeover) = &mut self.takeover else { return };
+        takeover.doubted = Some(restored);
+        self.effects.push_back(Effect::AwaitStable(takeover.partitions.clone()));
+    }
+
+    /// Goes on where input and state belong together; stops where it `is_certain` that they do not. Answers whether
+    /// either is so.
+    fn settle(&mut self, restored: &[Restored], is_certain: bool, now: Now) -> bool {
+        let Some(takeover) = &self.takeover else { return true };
+        let committed = |part: &Restored| {
+            takeover.committed.iter().find(|(of, _)| *of == part.partition).and_then(|(_, offset)| *offset)
+        };
+        let start = |part| self.settle_start(part, committed(part), is_certain);
+        let starts: Result<Vec<Start>, Refusal> = restored.iter().map(start).collect();
+        match starts {
+            Ok(starts) => self.start(restored, starts, now),
+            Err(_) if !is_certain => return false,
+            Err(refusal) => self.refuse(refusal),
+        }
+        true
+    }
+
+    fn start(&mut self, restored: &[Restored], starts: Vec<Start>, now: Now) {
+        self.takeover = None;
+        let mut resume = Vec::with_capacity(starts.len());
         let mut found = Vec::new();
-        for part in restored {
-            let partition = part.partition;
-            let committed =
-                takeover.committed.iter().find(|(of, _)| *of == partition).and_then(|(_, offset)| *offset);
-            match self.settle_start(&part, committed) {
-                Ok(next) => {
-                    if committed != Some(next)
-                        || part.checkpoint.as_ref().map(|row| row.next_offset) != Some(next)
-                    {
-                        found.push(partition);
-                    }
-                    resume.push((partition, next));
-                    self.add_task(&part, next, now);
-                }
-                Err(refusal) => {
-                    self.refuse(takeover, refusal);
-                    return;
-                }
+        for (part, Start { committed, next, notices }) in restored.iter().zip(starts) {
+            if committed != Some(next) || part.checkpoint.as_ref().map(|row| row.next_offset) != Some(next) {
+                found.push(part.partition);
             }
+            resume.push((part.partition, next));
+            self.effects.extend(notices.into_iter().map(Effect::Notice));
+            self.add_task(part, next, now);
         }
         if found.is_empty() {
             self.effects.push_back(Effect::Resume(resume));
@@ -137,21 +166,28 @@ impl Processor {
 
     /// Stops for good, but only as the owner: what a worker was told before it lost the partitions unawares
     /// says nothing about the state that their next owner has written since. Claiming again tells.
-    fn refuse(&mut self, takeover: Takeover, refusal: Refusal) {
+    fn refuse(&mut self, refusal: Refusal) {
+        let takeover = self.takeover.take();
         self.stop(Stop::Refused(refusal));
-        let claims = claims(&takeover.committed);
+        let claims = takeover.as_ref().map(|takeover| claims(&takeover.committed)).unwrap_or_default();
         if !claims.is_empty() {
             self.effects.push_front(Effect::Claim(claims));
-            self.takeover = Some(takeover);
+            self.takeover = takeover;
         }
     }
 
-    /// Where reading starts, or why it must not.
-    fn settle_start(&mut self, part: &Restored, committed: Option<Offset>) -> Result<Offset, Refusal> {
+    /// Where reading starts, or why it must not. That records are gone is believed only when it `is_certain`, accepted
+    /// or not.
+    fn settle_start(
+        &self,
+        part: &Restored,
+        committed: Option<Offset>,
+        is_certain: bool,
+    ) -> Result<Start, Refusal> {
         let partition = part.partition;
         let checkpoint = part.checkpoint.as_ref();
         let next = match (committed, checkpoint) {
-            (None, None) => return Ok(part.log_start),
+            (None, None) => return Ok(Start { committed, next: part.log_start, notices: Vec::new() }),
             (Some(committed), checkpoint) if checkpoint.map(|row| row.next_offset) != Some(committed) => {
                 let checkpoint = checkpoint.map(|row| row.next_offset);
                 return Err(Refusal::CheckpointDiffers { partition, committed, checkpoint });
@@ -170,20 +206,21 @@ impl Processor {
         {
             return Err(Refusal::Recreated { partition, offset: next, found, expected });
         }
+        let mut notices = Vec::new();
         if let Some(row) = checkpoint.filter(|row| row.fingerprint != self.settings.fingerprint) {
-            self.notice(Notice::SettingsDiffer { partition, found: row.fingerprint });
+            notices.push(Notice::SettingsDiffer { partition, found: row.fingerprint });
         }
         if committed.is_none() {
-            self.notice(Notice::ResumedFromCheckpoint { partition, offset: next });
+            notices.push(Notice::ResumedFromCheckpoint { partition, offset: next });
         }
         if next >= part.log_start {
-            return Ok(next);
+            return Ok(Start { committed, next, notices });
         }
-        if !self.settings.accept_loss {
+        if !(self.settings.accept_loss && is_certain) {
             return Err(Refusal::BeforeStart { partition, offset: next, log_start: part.log_start });
         }
-        self.notice(Notice::Lost { partition, from: next, to: part.log_start });
-        Ok(part.log_start)
+        notices.push(Notice::Lost { partition, from: next, to: part.log_start });
+        Ok(Start { committed, next: part.log_start, notices })
     }
 
     fn add_task(&mut self, part: &Restored, next: Offset, now: Now) {

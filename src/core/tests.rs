@@ -56,6 +56,8 @@ fn restored(checkpoint: Option<CheckpointRow>) -> Restored {
 struct Gate {
     core: Processor,
     store: BTreeMap<Box<str>, SymbolRow>,
+    /// The committed offset.
+    committed: Option<Offset>,
 }
 
 impl Deref for Gate {
@@ -92,7 +94,7 @@ impl Gate {
 /// A core that has been assigned partition 0 and has got as far as `Restore`.
 fn taking_over(settings: Settings, committed: Option<Offset>, claim: Option<&Claim>) -> (Gate, Vec<Effect>) {
     let core = Processor::new(settings, "me".to_owned(), at(0));
-    let mut core = Gate { core, store: BTreeMap::new() };
+    let mut core = Gate { core, store: BTreeMap::new(), committed };
     let mut seen = Vec::new();
     core.handle(Input::Assigned { partitions: vec![0], generation: GENERATION }, at(0));
     while let Some(effect) = core.poll_effect() {
@@ -125,6 +127,7 @@ fn settle(core: &mut Gate, now: Now) -> Vec<Effect> {
             Effect::Lookup(names) => {
                 Input::LookedUp(names.iter().map(|(_, name)| core.store.get(&**name).cloned()).collect())
             }
+            Effect::AwaitStable(_) => Input::Stable(vec![(0, core.committed)]),
             Effect::Scan { spans, limit } => {
                 Input::Scanned(spans.iter().map(|span| core.rows(span, limit)).collect())
             }
@@ -258,7 +261,8 @@ fn state_and_input_must_agree() {
         let seen = settle(&mut core, at(0));
         let Some(Effect::Stop(Stop::Refused(found))) = seen.last() else { panic!("{refusal:?}: {seen:?}") };
         assert_eq!(*found, refusal);
-        let before = if committed.is_some() { vec!["claim", "stop"] } else { vec!["stop"] };
+        let before: &[&str] =
+            if committed.is_some() { &["await stable", "claim", "stop"] } else { &["await stable", "stop"] };
         assert_eq!(names(&seen), before, "only an owner may refuse");
     }
 }
@@ -267,6 +271,8 @@ fn state_and_input_must_agree() {
 fn a_worker_that_lost_its_partitions_unawares_refuses_nothing() {
     let (mut core, _) = taking_over(settings(), Some(4), None);
     core.handle(Input::Restored(vec![restored(Some(checkpoint(5)))]), at(0));
+    assert!(matches!(core.poll_effect(), Some(Effect::AwaitStable(_))));
+    core.handle(Input::Stable(vec![(0, Some(4))]), at(0));
     assert!(matches!(core.poll_effect(), Some(Effect::Claim(claims)) if claims == [(0, 4)]));
     core.handle(Input::Failed(Failure::Refused { reason: "an old generation".to_owned() }), at(0));
     let seen = settle(&mut core, at(0));
@@ -291,7 +297,10 @@ fn accepted_loss_goes_on_at_the_logs_start_and_says_what_is_gone() {
     part.log_start = 8;
     core.handle(Input::Restored(vec![part]), at(0));
     let seen = settle(&mut core, at(0));
-    assert!(matches!(seen.first(), Some(Effect::Notice(Notice::Lost { from: 5, to: 8, .. }))), "{seen:?}");
+    assert!(matches!(
+        seen[..2],
+        [Effect::AwaitStable(_), Effect::Notice(Notice::Lost { from: 5, to: 8, .. })]
+    ));
     assert!(matches!(seen.last(), Some(Effect::Resume(offsets)) if *offsets == [(0, 8)]), "{seen:?}");
 }
 

@@ -9,6 +9,7 @@
 //! - `determinism`, `teeth`: that the simulation is one, and that it can fail. `tally`: that all that can happen
 //!   does.
 //! - `agreement`: that the interpreter does what the gate does on real Kafka, in the same order.
+//! - `founded`: one schedule by hand, of a takeover that sleeps while another one is done.
 //! - `script`, `shortest`: which happenings of a seed take place, and the fewest of them that still fail.
 //!
 //! `SIM_SEEDS=n` runs that many seeds; `SIM_FROM=n` starts elsewhere; `SIM_SEED=n` replays one with its trace,
@@ -21,6 +22,7 @@ mod cleaning;
 mod determinism;
 mod disk;
 mod feed;
+mod founded;
 mod group;
 mod invariants;
 mod journal;

@@ -1,4 +1,4 @@
-//! What the group says amid a takeover, and partitions that nothing is said of for long.
+//! What the group says amid a takeover, what others do meanwhile, and partitions that nothing is said of for long.
 
 use super::*;
 
@@ -46,4 +46,44 @@ fn a_partition_without_a_round_for_long_gets_one_without_records() {
     core.handle(Input::Tick { generation: GENERATION }, at(1_000));
     assert_eq!(names(&settle(&mut core, at(1_000))), ["begin", "log", "send offsets", "commit", "apply"]);
     assert_eq!(core.poll_timeout(at(1_500)).map(|(wait, _)| wait.as_millis()), Some(500));
+}
+
+/// A worker slept amid a takeover: another one has the partition by now, has judged records that it never heard of,
+/// and staging has deleted them since.
+#[test]
+fn what_a_sleeper_believes_to_be_lost_was_judged_by_another() {
+    let changed = |committed| Restored { log_start: 50, ..restored(committed) };
+    let founded = CheckpointRow { input_time: None, ..checkpoint(0) };
+    for (committed, checkpoint, accept_loss) in [
+        (None, founded.clone(), false),
+        (None, founded, true),
+        (None, checkpoint(5), false),
+        (Some(5), checkpoint(5), false),
+        (Some(5), checkpoint(5), true),
+        (Some(5), checkpoint(60), false),
+    ] {
+        let (mut core, _) = taking_over(Settings { accept_loss, ..settings() }, committed, None);
+        core.handle(Input::Restored(vec![changed(Some(checkpoint))]), at(0));
+        assert!(matches!(core.poll_effect(), Some(Effect::AwaitStable(_))), "nothing is said of a loss yet");
+        core.handle(Input::Stable(vec![(0, Some(60))]), at(0));
+        // Whose the partition is, the group tells by this.
+        assert!(matches!(core.poll_effect(), Some(Effect::Claim(claims)) if claims == [(0, 60)]));
+        core.handle(Input::Failed(Failure::Refused { reason: "an old generation".to_owned() }), at(0));
+        assert_eq!(names(&settle(&mut core, at(0))), ["notice", "release"]);
+    }
+}
+
+#[test]
+fn what_was_committed_amid_a_takeover_of_ones_own_is_taken_over_anew() {
+    let (mut core, _) = taking_over(settings(), Some(4), None);
+    core.handle(Input::Restored(vec![restored(Some(checkpoint(5)))]), at(0));
+    assert!(matches!(core.poll_effect(), Some(Effect::AwaitStable(_))));
+    core.handle(Input::Stable(vec![(0, Some(5))]), at(0));
+    assert!(matches!(core.poll_effect(), Some(Effect::Claim(claims)) if claims == [(0, 5)]));
+    core.handle(Input::Done, at(0));
+    assert!(matches!(core.poll_effect(), Some(Effect::ReadTargets(_))));
+    core.handle(Input::Targets(vec![(0, 10)]), at(0));
+    assert!(matches!(core.poll_effect(), Some(Effect::Restore(_))));
+    core.handle(Input::Restored(vec![restored(Some(checkpoint(5)))]), at(0));
+    assert_eq!(names(&settle(&mut core, at(0))), ["resume"]);
 }
