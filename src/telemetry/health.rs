@@ -135,8 +135,8 @@ async fn metrics(State(pages): State<Pages>) -> Response {
     ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], pages.metrics.render()).into_response()
 }
 
-/// Readers see the old content or the whole new one.
-fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+/// Writes a small file. Readers see the old content or the whole new one.
+pub fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }

@@ -18,16 +18,13 @@ use crate::{
 /// Which passing of the step, counted from each start, is the last. The first is the round that founds the
 /// partitions, where the step is part of it.
 const PASSINGS: [u32; 3] = [1, 4, 9];
-/// The round that founds a partition leaves no name behind by which a successor could end it: that waits for this.
-const TRANSACTION_TIMEOUT: &str = "30s";
 /// Rounds that are not the first ones any more.
 const SOME_ROUNDS: u64 = 5;
 
 /// Topics for one step, and an instance that has its partitions back at once.
 fn prepare_step(step: &str) -> (Settings, Feed) {
-    let settings = prepare(&format!("killed-{}", step.replace(' ', "-")))
-        .with("PROCESS__INSTANCE_ID", "phoenix")
-        .with("PROCESS__TRANSACTION_TIMEOUT", TRANSACTION_TIMEOUT);
+    let settings =
+        prepare(&format!("killed-{}", step.replace(' ', "-"))).with("PROCESS__INSTANCE_ID", "phoenix");
     (settings, Feed::new(6, PARTITIONS))
 }
 
@@ -130,6 +127,34 @@ fn killed_beside_release() {
         prove(&settings, &feed);
         assert_eq!([gate.terminate(), other.terminate()], [Some(0); 2]);
     });
+}
+
+/// The round that founds a partition leaves no name in the offsets by which anybody could end it, and its timeout is far
+/// away; but the state directory has the name.
+#[test]
+fn a_restart_ends_what_the_last_start_had_open() {
+    let settings = prepare("killed-remembered").with("PROCESS__TRANSACTION_TIMEOUT", "15m");
+    let mut feed = Feed::new(17, PARTITIONS);
+    let mut gate = Gate::stopped(&settings);
+    while_flowing(&settings, &mut feed, || {
+        for fault in ["kill after send offsets", "kill within commit #4", "kill after commit #7"] {
+            gate.start_to(fault);
+            gate.wait_killed();
+        }
+        gate.start_again(&[]);
+        wait_rounds(&gate, SOME_ROUNDS);
+    });
+    prove(&settings, &feed);
+    assert_eq!(gate.logged("fenced the transactional id of the last start").len(), 1);
+    assert!(gate.logged("fencing a dead owner").is_empty(), "it was ended already");
+    let name = |gate: &Gate| gate.logged("joining the group")[0]["id"].as_str().unwrap().to_owned();
+    let (before, part) = (name(&gate), |id: &str| id.split('.').nth(1).unwrap().to_owned());
+    assert_eq!(gate.terminate(), Some(0));
+    gate.start_again(&[]);
+    gate.wait_ready();
+    assert_eq!(part(&name(&gate)), part(&before), "a name of chance is kept");
+    assert!(gate.logged("fenced the transactional id").is_empty(), "the last start has left in order");
+    assert_eq!(gate.terminate(), Some(0));
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn a_static_member_that_is_stored_with_nothing_gets_its_partitions() {
     let settings = Settings::of("static-empty")
         .with("TOPICS__PARTITIONS", &PARTITIONS.to_string())
         .with("PROCESS__INSTANCE_ID", "phoenix");
-    store_an_empty_assignment(&settings, "phoenix-0");
+    store_an_empty_assignment(&settings, "phoenix-00");
     settings.run(&["topics", "apply", "--timeout", "3m"]).ended(0);
     let mut feed = Feed::new(12, PARTITIONS);
     let producer = Producer::new(&settings);

@@ -42,7 +42,7 @@ impl Life {
                 Some(Input::Done)
             }
             Effect::ReadOwners(partitions) => self.read_owners(partitions, site),
-            Effect::Fence(ids) => patiently(self.fence(ids, site)?, stops),
+            Effect::Fence(ids) => patiently(self.fence(ids, home, site)?, stops),
             Effect::AwaitStable(partitions) => patiently(await_stable(partitions, site), stops),
             Effect::Claim(offsets) => Some(self.claim(offsets, site)?),
             Effect::ReadTargets(partitions) => {
@@ -255,9 +255,9 @@ impl Life {
         Some(Input::Owners(owners))
     }
 
-    fn fence(&self, ids: &[String], site: &mut Site) -> Result<Answer, Breach> {
+    fn fence(&self, ids: &[String], home: &Home, site: &mut Site) -> Result<Answer, Breach> {
         let own = site.group.accepts(self.seat.member, self.seat.generation);
-        for id in ids {
+        for id in ids.iter().filter(|id| !home.fenced.contains(*id)) {
             if own {
                 site.living.check(&self.id, id, &site.group, self.excused.contains(id))?;
             }

@@ -1,5 +1,7 @@
 //! A process: its disk, its clocks, and its workers, which share them. Between any two steps it can be killed.
 
+use std::collections::BTreeSet;
+
 use rand::RngExt;
 use tickgate::core::effect::Refusal;
 use tickgate::core::{Now, Stop};
@@ -22,6 +24,10 @@ pub struct Home {
     pub wall_off_ms: i64,
     pub asked_to_stop: bool,
     pub starts: u32,
+    /// Ids in its state directory: of each worker the present one, and what an earlier start has left.
+    pub remembered: BTreeSet<String>,
+    /// What an earlier start has left, and this one has fenced.
+    pub fenced: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -44,9 +50,18 @@ impl Process {
     pub fn new(index: usize, site: &Site) -> Self {
         let namesake = if site.schedule.twins && index == 1 { 0 } else { index };
         let name = site.schedule.static_names.then(|| format!("gate-{namesake}"));
-        let (disk, wall_off_ms) = (Disk::default(), 0);
+        let home = Home {
+            index,
+            name,
+            disk: Disk::default(),
+            wall_off_ms: 0,
+            asked_to_stop: false,
+            starts: 0,
+            remembered: BTreeSet::new(),
+            fenced: BTreeSet::new(),
+        };
         Self {
-            home: Home { index, name, disk, wall_off_ms, asked_to_stop: false, starts: 0 },
+            home,
             lives: (0..site.schedule.workers).map(|_| None).collect(),
             stalled: false,
             was_killed: None,
@@ -60,6 +75,7 @@ impl Process {
     pub fn start(&mut self, site: &mut Site) {
         self.home.starts += 1;
         self.home.asked_to_stop = false;
+        self.home.fenced.clear();
         self.stalled = false;
         match self.was_killed.take() {
             Some(true) => site.tally.note(Kind::RestartWithoutDisk),
@@ -68,7 +84,7 @@ impl Process {
         }
         for (worker, life) in self.lives.iter_mut().enumerate() {
             site.tally.note(Kind::Joined);
-            *life = Some(Life::begin(&self.home, worker, 1, site));
+            *life = Some(Life::begin(&mut self.home, worker, 1, site));
         }
     }
 
@@ -83,6 +99,7 @@ impl Process {
         self.home.disk.crash(site.rng.random_range(0..=unflushed));
         if wipes {
             self.home.disk = Disk::default();
+            self.home.remembered.clear();
         }
         if up {
             site.trace.note(format_args!("process {} is killed, disk lost: {wipes}", self.home.index));
@@ -114,8 +131,25 @@ impl Process {
         site.tally.add(Kind::ZombieWoke, zombies as u64);
     }
 
+    /// What an earlier start has left is fenced beside everything else.
+    fn fence_left(&mut self, site: &mut Site) -> Result<(), Breach> {
+        let own = |id: &&String| self.lives.iter().flatten().any(|life| life.id == **id);
+        let Some(id) = self.home.remembered.iter().find(|id| !own(id)).cloned() else { return Ok(()) };
+        site.living.check("a later start", &id, &site.group, false)?;
+        if site.journal.init(&id).is_ok() {
+            site.trace.note(format_args!("process {} has fenced {id}", self.home.index));
+            site.tally.note(Kind::RememberedFenced);
+            self.home.remembered.remove(&id);
+            self.home.fenced.insert(id);
+        }
+        Ok(())
+    }
+
     /// One effect of one worker, or one turn of its loop.
     pub fn step(&mut self, worker: usize, site: &mut Site) -> Result<(), Breach> {
+        if self.is_up() && site.rng.random_ratio(1, 8) {
+            self.fence_left(site)?;
+        }
         let Some(mut life) = self.lives[worker].take() else { return Ok(()) };
         match life.step(&mut self.home, site)? {
             None => self.lives[worker] = Some(life),
@@ -128,7 +162,7 @@ impl Process {
                 }
                 site.tally.note(Kind::JoinedAgain);
                 life.leave(&mut self.home, site);
-                self.lives[worker] = Some(Life::begin(&self.home, worker, life.number + 1, site));
+                self.lives[worker] = Some(Life::begin(&mut self.home, worker, life.number + 1, site));
             }
             Some(Ended::Stopped(stop)) => {
                 self.lives[worker] = Some(life);
@@ -142,6 +176,9 @@ impl Process {
     fn end(&mut self, worker: usize, stop: &Stop, site: &mut Site) -> Result<(), Breach> {
         if let Some(mut life) = self.lives[worker].take() {
             life.leave(&mut self.home, site);
+            if *stop != Stop::Clean {
+                self.home.remembered.insert(life.id);
+            }
         }
         self.home.asked_to_stop = true;
         self.note_stop(stop, site)

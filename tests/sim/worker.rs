@@ -77,9 +77,10 @@ pub enum Ended {
 }
 
 impl Life {
-    pub fn begin(home: &Home, worker: usize, number: u32, site: &mut Site) -> Self {
+    pub fn begin(home: &mut Home, worker: usize, number: u32, site: &mut Site) -> Self {
         let id = format!("gate.{}.{worker}.{}.{number}", home.index, home.starts);
         let epoch = site.journal.init(&id).expect("a new id has nothing open");
+        home.remembered.insert(id.clone());
         let now = home.now(site);
         let name = home.name.as_ref().map(|name| format!("{name}-{worker}"));
         if name.as_ref().is_some_and(|name| site.group.knows(name)) {
@@ -115,6 +116,7 @@ impl Life {
     pub fn leave(&mut self, home: &mut Home, site: &mut Site) {
         self.note_interrupted(site);
         home.disk.give_all_back(&self.id);
+        home.remembered.remove(&self.id);
         site.living.gave_up(&self.id);
         self.seat.leave(&mut site.group, site.journal.now_ms);
     }

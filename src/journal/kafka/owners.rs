@@ -191,10 +191,7 @@ impl Owners {
 
     /// Ends whatever transaction this id has open, and every producer that uses it.
     pub fn fence(&self, id: &str) -> Result<(), KafkaError> {
-        let mut config = self.config.clone();
-        config.set("transactional.id", id);
-        let producer: BaseProducer = config.create()?;
-        producer.init_transactions(FENCE_TIMEOUT)
+        fence(&self.config, id)
     }
 
     /// Offset and Kafka time of the first record at or after an offset, in what is committed; `None` when the
@@ -225,6 +222,15 @@ impl Owners {
         self.committed.unassign()?;
         found
     }
+}
+
+/// Ends whatever transaction this id has open, and every producer that uses it. `config` has brokers and security. One
+/// attempt, bounded in time.
+pub fn fence(config: &ClientConfig, id: &str) -> Result<(), KafkaError> {
+    let mut config = config.clone();
+    config.set("transactional.id", id);
+    let producer: BaseProducer = config.create()?;
+    producer.init_transactions(FENCE_TIMEOUT)
 }
 
 fn list(topic: &str, of: &[Partition], offset: RdOffset) -> Result<TopicPartitionList, KafkaError> {

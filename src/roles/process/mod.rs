@@ -7,6 +7,7 @@ mod lag;
 mod naming;
 mod outputs;
 mod perform;
+mod remembered;
 mod replica;
 mod restore;
 mod stored;
@@ -37,6 +38,7 @@ use crate::telemetry::health::{self, Pages, Readiness};
 use crate::telemetry::instance::InstanceView;
 use crate::telemetry::metrics::{GateMetrics, Metrics};
 use crate::telemetry::rarely::{REMINDER_EVERY, Rarely};
+use remembered::Remembered;
 use replica::Replica;
 use tokens::Tokens;
 use worker::Worker;
@@ -71,6 +73,7 @@ struct Shared {
     tokens: Arc<Tokens>,
     metrics: GateMetrics,
     readiness: Readiness,
+    remembered: Remembered,
     view: InstanceView,
     shutdown: Shutdown,
     /// When the stop was asked for, on the monotonic clock; 0 before.
@@ -91,7 +94,8 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
     let fault_point = fault_point::FaultPoint::from_environment().map_err(Failure::settings)?;
     let shutdown = Shutdown::on_signals().map_err(Failure::breach)?;
     let store = Arc::new(open_store(config, &shutdown)?);
-    let instance = config.process.instance_id.clone().unwrap_or_else(naming::chance_name);
+    let state_dir = &config.process.state_dir;
+    let instance = config.process.instance_id.clone().unwrap_or_else(|| remembered::instance_name(state_dir));
     let metrics = Metrics::new();
     let shared = Arc::new(Shared {
         settings: settings(config, args),
@@ -102,6 +106,7 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
         store,
         metrics: metrics.gate(),
         readiness: Readiness::default(),
+        remembered: Remembered::read(state_dir),
         view: InstanceView::new(instance.clone(), config.process.group.clone()),
         instance,
         shutdown,
@@ -140,6 +145,7 @@ impl Drop for TakesAll {
 
 /// The workers' threads, and the store's housekeeping while they run.
 fn run_workers(shared: &Arc<Shared>) -> Result<Vec<Stop>, Failure> {
+    Remembered::start_fencing(shared).map_err(Failure::breach)?;
     let mut threads = Vec::new();
     for index in 0..shared.config.process.workers {
         let worker = Worker::new(Arc::clone(shared), index);
@@ -198,6 +204,7 @@ fn finish(shared: &Shared, stops: Vec<Stop>) -> Result<Exit, Failure> {
     }
     flushed.map_err(Failure::unreachable)?;
     if in_order {
+        shared.remembered.forget_own();
         tracing::info!("stopped in order");
     } else {
         tracing::warn!(

@@ -17,6 +17,8 @@ use crate::telemetry::rarely::{REMINDER_EVERY, Rarely};
 
 /// How long a takeover waits for the mark of an owner that gives up in order.
 const MARK_WAIT: Duration = Duration::from_millis(250);
+/// One wait for the end of an id that the last start has left.
+const FENCED_STEP: Duration = Duration::from_millis(20);
 const MARK_PAUSE: Duration = Duration::from_millis(25);
 
 /// Tag of messages that stand for no input.
@@ -82,9 +84,10 @@ impl Life<'_> {
             // The marker of an owner's last commit may arrive after the group has moved on: a moment's wait
             // spares an owner that gave up in order from being fenced.
             let all_given_up = claims.iter().all(|(_, claim)| {
-                claim
-                    .as_ref()
-                    .is_none_or(|claim| claim.released || claim.transactional_id == self.producer.id())
+                claim.as_ref().is_none_or(|claim| {
+                    let id = &claim.transactional_id;
+                    claim.released || id == self.producer.id() || self.shared.remembered.is_dead(id)
+                })
             });
             if all_given_up || Instant::now() > give_up || self.shared.shutdown.wait(MARK_PAUSE) {
                 break claims;
@@ -95,6 +98,16 @@ impl Life<'_> {
 
     fn fence(&self, ids: &[String]) -> Result<Input<'static>, Failure> {
         for id in ids {
+            // It is being ended since the start.
+            while self.shared.remembered.is_dead(id) && !self.shared.remembered.wait_fenced(id, FENCED_STEP) {
+                self.listen(Duration::ZERO)?;
+                if self.shared.shutdown.is_requested() {
+                    return Err(Failure::Interrupted);
+                }
+            }
+            if self.shared.remembered.is_dead(id) {
+                continue;
+            }
             tracing::warn!(worker = self.index, id, "fencing a dead owner");
             self.patiently("a dead owner's transaction to end", || self.owners.fence(id))?;
             self.shared.metrics.fenced.inc();

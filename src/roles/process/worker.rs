@@ -127,26 +127,19 @@ impl Worker {
             self.incarnation,
         );
         let words = |error: KafkaError| error.to_string();
+        let member_name = |instance: &str| naming::member_name(instance, self.index);
         let base = || -> ClientConfig {
-            client::base_config(&config.kafka, &format!("process-{}-{}", shared.instance, self.index))
+            client::base_config(&config.kafka, &format!("process-{}", member_name(&shared.instance)))
         };
         let owners = Owners::new(base(), &config.process.group).map_err(words)?;
         self.shared.readiness.awaits(&self.name(), "a transactional id from the brokers");
-        let waiting = Arc::clone(&shared);
-        let patience = Box::new(move || waiting.may_wait());
-        let max_bytes = usize::try_from(config.topics.max_output_bytes()).unwrap_or(usize::MAX);
-        let producer = match RoundProducer::start(
-            base(),
-            &id,
-            config.process.transaction_timeout,
-            max_bytes,
-            patience,
-        ) {
+        let producer = match self.start_producer(base(), &id) {
             Ok(producer) => producer,
             Err(Trouble::Interrupted) => return Ok(Ended::Stopped(Stop::Interrupted)),
             Err(trouble) => return Err(format!("{trouble:?}")),
         };
-        let instance_id = config.process.instance_id.as_ref().map(|name| format!("{name}-{}", self.index));
+        shared.remembered.note(self.index, &id);
+        let instance_id = config.process.instance_id.as_ref().map(|name| member_name(name));
         let joining = Joining {
             group: &config.process.group,
             topic: &config.topics.staging,
@@ -184,6 +177,14 @@ impl Worker {
             return Ok(Ended::Stopped(Stop::Replaced));
         }
         Ok(ended)
+    }
+
+    fn start_producer(&self, base: ClientConfig, id: &str) -> Result<RoundProducer, Trouble> {
+        let config = &self.shared.config;
+        let waiting = Arc::clone(&self.shared);
+        let patience = Box::new(move || waiting.may_wait());
+        let max_bytes = usize::try_from(config.topics.max_output_bytes()).unwrap_or(usize::MAX);
+        RoundProducer::start(base, id, config.process.transaction_timeout, max_bytes, patience)
     }
 }
 
