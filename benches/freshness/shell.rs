@@ -8,7 +8,7 @@ use tickgate::core::effect::{Applied, Writes};
 use tickgate::core::input::{End, Owner, Restored};
 use tickgate::core::rules::RuleSettings;
 use tickgate::core::settings::{PAGE_SYMBOLS, SCAN_ROWS_MAX};
-use tickgate::core::{Effect, Generation, Input, Now, Output, Processor, Settings};
+use tickgate::core::{Classes, Effect, Generation, Input, Now, Output, Processor, Settings};
 use tickgate::model::{Offset, Partition, WallTime};
 use tickgate_state::{
     Batch, PartitionWriter, Position, Price, Row, RowKey, Store, StoreIdentity, StoreOptions, SymbolRow,
@@ -210,7 +210,7 @@ fn settings() -> Settings {
         staging: "staging".to_owned(),
         commit_interval_ms: 100,
         round_max_records: 100_000,
-        error_after_ms: THRESHOLD_MS,
+        classes: Arc::new(Classes::of_one(None, Some(THRESHOLD_MS))),
         grace_ms: GRACE_MS,
         renew_after_ms: i64::MAX,
         hot_symbols: 100_000,

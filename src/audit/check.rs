@@ -1,5 +1,7 @@
 //! One partition's check: what it is fed with, in which order, and what it comes to.
 
+use std::sync::Arc;
+
 use super::event::Events;
 use super::expected::{Calls, Inputs, Seen};
 use super::last_seen::{self, History};
@@ -8,6 +10,7 @@ use super::output::{self, Faults, Found};
 use super::report::{Breach, BreachKind, Count, Findings, Topic, Unjudged};
 use super::rows::Rows;
 use super::suspects;
+use crate::core::Classes;
 use crate::core::rules::{RuleSettings, Verdict};
 use crate::model::{Kind, Offset, Partition, Source, headers};
 
@@ -24,6 +27,8 @@ pub struct Scope {
     pub staging: String,
     /// What inputs are judged again with.
     pub rules: RuleSettings,
+    /// What silences are held to.
+    pub classes: Arc<Classes>,
     /// Stands for these and all other settings that count.
     pub fingerprint: u64,
     /// How many breaches are kept whole.
@@ -208,7 +213,8 @@ impl PartitionCheck {
                     events_until: if settled { Offset::MAX } else { self.bad_data.settled.unwrap_or(0) },
                     events_retired,
                 };
-                last_seen::judge(history, &self.inputs, &self.rows, &self.events, &mut self.findings);
+                let (inputs, rows, events) = (&self.inputs, &self.rows, &self.events);
+                last_seen::judge(history, inputs, rows, events, &self.scope.classes, &mut self.findings);
             }
         }
         self.findings

@@ -9,21 +9,24 @@ use super::message::{Message, shown};
 use super::report::{Breach, BreachKind, Count, Findings, Topic, Unjudged};
 use crate::model::{Event, EventTime, Freshness, Kind, Level, Offset, Partition};
 
-/// What makes an event the one it is.
+/// What makes a silence the one it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Identity {
     pub(super) symbol: String,
     pub(super) last_seen: EventTime,
-    pub(super) level: Level,
 }
 
 impl fmt::Display for Identity {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let level = match self.level {
-            Level::Warn => "warn",
-            Level::Error => "error",
-        };
-        write!(out, "(`{}`, {}, {level})", self.symbol, self.last_seen)
+        write!(out, "(`{}`, {})", self.symbol, self.last_seen)
+    }
+}
+
+/// How a level is written.
+pub(super) fn shown_level(level: Level) -> &'static str {
+    match level {
+        Level::Warn => "warn",
+        Level::Error => "error",
     }
 }
 
@@ -31,56 +34,81 @@ impl fmt::Display for Identity {
 #[derive(Debug)]
 pub(super) struct Stale {
     pub(super) offset: Offset,
+    pub(super) said: Freshness,
+}
+
+/// What was told of one silence.
+#[derive(Debug, Default)]
+pub(super) struct Silence {
+    /// At most one of each level.
+    pub(super) stales: BTreeMap<Level, Stale>,
     recovered: Option<Offset>,
 }
 
 /// All events of one partition.
 #[derive(Debug, Default)]
 pub(super) struct Events {
-    pub(super) stales: BTreeMap<Identity, Stale>,
+    pub(super) silences: BTreeMap<Identity, Silence>,
     /// `recovered` without a `stale` before it: a breach only where none can have been retired.
     unmatched: Vec<(Offset, Identity)>,
 }
 
 impl Events {
+    /// The `stale` of a silence and level, if it was told.
+    pub(super) fn is_told(&self, identity: &Identity, level: Level) -> bool {
+        self.silences.get(identity).is_some_and(|silence| silence.stales.contains_key(&level))
+    }
+
     /// Takes in a `stale`.
     pub(super) fn stale(&mut self, partition: Partition, message: &Message<'_>, findings: &mut Findings) {
         findings.count(Count::Stale, 1);
         let Some((identity, said)) = read(Kind::Stale, partition, message, findings) else { return };
-        if let Some(silence) = said.silence_ms
-            && silence < said.threshold_ms
+        let (offset, level) = (message.offset, said.level);
+        let shown = shown_level(level);
+        if let (Some(silence_ms), Some(threshold_ms)) = (said.silence_ms, said.threshold_ms)
+            && silence_ms <= threshold_ms
         {
-            let found = format!("stale {identity} after a silence of {silence} ms");
-            let expected = format!("a silence of its threshold, {} ms, or longer", said.threshold_ms);
-            findings.breach(breach(BreachKind::FalseEvent, partition, message.offset, found, expected));
+            let found = format!("stale {identity}, {shown}, after a silence of {silence_ms} ms");
+            let expected = format!("a silence longer than its threshold, {threshold_ms} ms");
+            findings.breach(breach(BreachKind::FalseEvent, partition, offset, found, expected));
         }
-        if let Some(first) = self.stales.get(&identity) {
-            let found = format!("stale {identity} once more");
+        let silence = self.silences.entry(identity.clone()).or_default();
+        if let Some(first) = silence.stales.get(&level) {
+            let found = format!("stale {identity}, {shown}, once more");
             let expected = format!("the one at offset {} alone", first.offset);
-            findings.breach(breach(BreachKind::DuplicateEvent, partition, message.offset, found, expected));
+            findings.breach(breach(BreachKind::DuplicateEvent, partition, offset, found, expected));
             return;
         }
-        self.stales.insert(identity, Stale { offset: message.offset, recovered: None });
+        if let Some((higher, first)) = silence.stales.range(level..).next() {
+            let found = format!("stale {identity}, {shown}, after its {}", shown_level(*higher));
+            let expected = format!("no lower level after offset {}", first.offset);
+            findings.breach(breach(BreachKind::WrongLevel, partition, offset, found, expected));
+        }
+        silence.stales.insert(level, Stale { offset, said });
     }
 
     /// Takes in a `recovered`.
     pub(super) fn recovered(&mut self, partition: Partition, message: &Message<'_>, findings: &mut Findings) {
         findings.count(Count::Recovered, 1);
-        let Some((identity, _)) = read(Kind::Recovered, partition, message, findings) else { return };
-        match self.stales.get_mut(&identity) {
-            Some(Stale { recovered: Some(first), .. }) => {
-                let found = format!("recovered {identity} once more");
-                let expected = format!("the one at offset {first} alone");
-                findings.breach(breach(
-                    BreachKind::DuplicateEvent,
-                    partition,
-                    message.offset,
-                    found,
-                    expected,
-                ));
-            }
-            Some(stale) => stale.recovered = Some(message.offset),
-            None => self.unmatched.push((message.offset, identity)),
+        let Some((identity, said)) = read(Kind::Recovered, partition, message, findings) else { return };
+        let offset = message.offset;
+        let Some(silence) = self.silences.get_mut(&identity) else {
+            self.unmatched.push((offset, identity));
+            return;
+        };
+        if let Some(first) = silence.recovered {
+            let found = format!("recovered {identity} once more");
+            let expected = format!("the one at offset {first} alone");
+            findings.breach(breach(BreachKind::DuplicateEvent, partition, offset, found, expected));
+            return;
+        }
+        silence.recovered = Some(offset);
+        if let Some((highest, _)) = silence.stales.last_key_value()
+            && *highest != said.level
+        {
+            let found = format!("recovered {identity}, {}", shown_level(said.level));
+            let expected = format!("{}, the highest level that was reported", shown_level(*highest));
+            findings.breach(breach(BreachKind::WrongLevel, partition, offset, found, expected));
         }
     }
 
@@ -106,8 +134,7 @@ fn read(
 ) -> Option<(Identity, Freshness)> {
     let problem = match Event::from_json(kind, message.value.unwrap_or_default()) {
         Some(Ok(Event::Stale(said) | Event::Recovered(said))) => {
-            let identity =
-                Identity { symbol: said.symbol.clone(), last_seen: said.last_seen, level: said.level };
+            let identity = Identity { symbol: said.symbol.clone(), last_seen: said.last_seen };
             return Some((identity, said));
         }
         Some(Err(error)) => error.to_string(),

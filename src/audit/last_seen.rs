@@ -1,12 +1,13 @@
 //! Each symbol's last-seen, computed from the inputs, against the changelog's rows and the events.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::event::{Events, Identity};
+use super::event::{Events, Identity, Stale, shown_level};
 use super::expected::{Calls, Inputs, NameId, Seen};
 use super::report::{Breach, BreachKind, Count, Findings, Topic, Unjudged};
 use super::rows::{Rows, SymbolSeen};
-use crate::model::{EventTime, Level, Offset, Partition};
+use crate::core::Classes;
+use crate::model::{EventTime, Level, NoticedBy, Offset, Partition};
 
 /// What of a partition's history is there to compute from.
 #[derive(Debug, Clone, Copy)]
@@ -36,82 +37,163 @@ pub(super) fn judge(
     inputs: &Inputs,
     rows: &Rows,
     events: &Events,
+    classes: &Classes,
     findings: &mut Findings,
 ) {
-    let claimed: HashSet<(NameId, EventTime)> = events
-        .stales
-        .keys()
-        .filter_map(|event| Some((inputs.known(&event.symbol)?, event.last_seen)))
-        .collect();
-    let (computed, had) = compute(history, inputs, &claimed);
-    for (&symbol, &computed) in &computed {
+    let walked = walk(history, inputs, classes, events);
+    findings.skip(Unjudged::UnreportedSilences, if history.events_retired { 0 } else { walked.unreported });
+    for (&symbol, &computed) in &walked.computed {
         let symbol = inputs.name(symbol);
         compare(history, symbol, computed, rows.symbols.get(symbol), findings);
     }
     for (symbol, row) in &rows.symbols {
-        let computed_too = inputs.known(symbol).is_some_and(|id| computed.contains_key(&id));
+        let computed_too = inputs.known(symbol).is_some_and(|id| walked.computed.contains_key(&id));
         if !computed_too && row.last_seen.is_some() {
             let nothing = Computed { last_seen: None, exact: history.complete };
             compare(history, symbol, nothing, Some(row), findings);
         }
         judge_reported(history, symbol, *row, events, findings);
     }
-    for (event, stale) in &events.stales {
-        let symbol = inputs.known(&event.symbol);
-        let was_seen = symbol.is_some_and(|symbol| had.contains(&(symbol, event.last_seen)));
+    for (identity, silence) in &events.silences {
+        let symbol = inputs.known(&identity.symbol);
+        let next = symbol.and_then(|symbol| walked.had.get(&(symbol, identity.last_seen)));
         // A watch-listed symbol's first silence counts from its listing.
-        let listed_at = rows.symbols.get(&event.symbol).and_then(|row| row.listed_at);
-        if was_seen || listed_at == Some(event.last_seen.0) {
-            continue;
-        }
-        if !history.complete {
-            findings.skip(Unjudged::EventHistoryRetired, 1);
-        } else if stale.offset >= history.events_until {
-            findings.skip(Unjudged::EventsBeyondCut, 1);
-        } else {
-            findings.breach(Breach {
-                kind: BreachKind::FalseEvent,
-                topic: Topic::BadData,
-                partition: history.partition,
-                offset: Some(stale.offset),
-                input: None,
-                found: format!("stale {event}"),
-                expected: "a last-seen that the symbol's accepted inputs came to".to_owned(),
-            });
+        let listed_at = rows.symbols.get(&identity.symbol).and_then(|row| row.listed_at);
+        let is_listing = listed_at == Some(identity.last_seen.0);
+        for stale in silence.stales.values() {
+            match next {
+                Some(next) => judge_length(history, classes, stale, *next, findings),
+                None if is_listing => judge_length(history, classes, stale, None, findings),
+                None => judge_unknown(history, identity, stale, findings),
+            }
         }
     }
 }
 
-/// Each symbol's last-seen, and which of the `claimed` last-seens there were on the way.
-fn compute(
+/// A `stale` with a last-seen that the inputs never came to.
+fn judge_unknown(history: History, identity: &Identity, stale: &Stale, findings: &mut Findings) {
+    if !history.complete {
+        findings.skip(Unjudged::EventHistoryRetired, 1);
+    } else if stale.offset >= history.events_until {
+        findings.skip(Unjudged::EventsBeyondCut, 1);
+    } else {
+        let found = format!("stale {identity}, {}", shown_level(stale.said.level));
+        let expected = "a last-seen that the symbol's accepted inputs came to".to_owned();
+        findings.breach(false_event(history, stale, found, expected));
+    }
+}
+
+/// How long the silence of a `stale` was, computed again: by the calendar, until the clock that noticed it or the
+/// quote that followed.
+fn judge_length(
     history: History,
-    inputs: &Inputs,
-    claimed: &HashSet<(NameId, EventTime)>,
-) -> (BTreeMap<NameId, Computed>, HashSet<(NameId, EventTime)>) {
-    let mut computed: BTreeMap<NameId, Computed> = BTreeMap::new();
-    let mut had = HashSet::new();
+    classes: &Classes,
+    stale: &Stale,
+    next: Option<EventTime>,
+    findings: &mut Findings,
+) {
+    let said = &stale.said;
+    let class = classes.class_of(&said.symbol);
+    let is_of_these = said.class == *class.name
+        && said.calendar == class.calendar.name()
+        && said.threshold_ms == class.threshold_ms(said.level);
+    if !is_of_these {
+        findings.skip(Unjudged::EventsOfOtherSettings, 1);
+        return;
+    }
+    let until = match said.noticed_by {
+        NoticedBy::Clock => Some(said.detected_at.0),
+        NoticedBy::NextRecord => next.map(|next| next.0),
+    };
+    let Some(until) = until.filter(|_| history.complete) else {
+        findings.skip(Unjudged::EventHistoryRetired, 1);
+        return;
+    };
+    let silence_ms = class.calendar.open_ms(said.last_seen.0, until);
+    findings.count(Count::SilencesCompared, 1);
+    if said.silence_ms != Some(silence_ms) {
+        let found = format!(
+            "stale (`{}`, {}) after {} ms",
+            said.symbol,
+            said.last_seen,
+            said.silence_ms.unwrap_or_default()
+        );
+        let expected = format!("{silence_ms} ms of open time by the calendar `{}`", said.calendar);
+        findings.breach(false_event(history, stale, found, expected));
+    }
+}
+
+fn false_event(history: History, stale: &Stale, found: String, expected: String) -> Breach {
+    Breach {
+        kind: BreachKind::FalseEvent,
+        topic: Topic::BadData,
+        partition: history.partition,
+        offset: Some(stale.offset),
+        input: None,
+        found,
+        expected,
+    }
+}
+
+/// What the inputs came to, one after the other.
+struct Walked {
+    computed: BTreeMap<NameId, Computed>,
+    /// The last-seens on the way that events name, and what each moved to.
+    had: HashMap<(NameId, EventTime), Option<EventTime>>,
+    /// Silences, by level, that the settings call too long and no event tells of.
+    unreported: u64,
+}
+
+fn walk(history: History, inputs: &Inputs, classes: &Classes, events: &Events) -> Walked {
+    let claimed: HashSet<(NameId, EventTime)> = events
+        .silences
+        .keys()
+        .filter_map(|silence| Some((inputs.known(&silence.symbol)?, silence.last_seen)))
+        .collect();
+    let mut walked = Walked { computed: BTreeMap::new(), had: HashMap::new(), unreported: 0 };
     for input in inputs.iter().take_while(|input| input.offset < history.until) {
         match input.calls {
             // What Kafka refused changes nothing, a removal neither.
             _ if matches!(input.seen, Seen::Unsendable { .. }) => {}
             Calls::Accepted { symbol, event_time, .. } => {
                 let event_time = EventTime(event_time);
-                let state =
-                    computed.entry(symbol).or_insert(Computed { last_seen: None, exact: history.complete });
-                if state.last_seen.is_none_or(|last_seen| event_time > last_seen) {
-                    state.last_seen = Some(event_time);
-                    if claimed.contains(&(symbol, event_time)) {
-                        had.insert((symbol, event_time));
-                    }
+                let nothing = Computed { last_seen: None, exact: history.complete };
+                let state = walked.computed.entry(symbol).or_insert(nothing);
+                let before = state.last_seen;
+                if before.is_some_and(|before| event_time <= before) {
+                    continue;
+                }
+                state.last_seen = Some(event_time);
+                if claimed.contains(&(symbol, event_time)) {
+                    walked.had.insert((symbol, event_time), None);
+                }
+                let Some(before) = before else { continue };
+                if let Some(next) = walked.had.get_mut(&(symbol, before)) {
+                    *next = Some(event_time);
+                }
+                if state.exact {
+                    walked.unreported += unreported(inputs.name(symbol), before, event_time, classes, events);
                 }
             }
             Calls::Removed { symbol } => {
-                computed.insert(symbol, Computed { last_seen: None, exact: true });
+                walked.computed.insert(symbol, Computed { last_seen: None, exact: true });
             }
             Calls::Rejected { .. } => {}
         }
     }
-    (computed, had)
+    walked
+}
+
+/// The levels that a silence passed and no event tells of.
+fn unreported(symbol: &str, from: EventTime, to: EventTime, classes: &Classes, events: &Events) -> u64 {
+    let class = classes.class_of(symbol);
+    if class.shortest_ms().is_none_or(|shortest| to.0.saturating_sub(from.0) <= shortest) {
+        return 0;
+    }
+    let silence_ms = class.calendar.open_ms(from.0, to.0);
+    let identity = Identity { symbol: symbol.to_owned(), last_seen: from };
+    let passed = class.levels().filter(|(_, threshold_ms)| silence_ms > *threshold_ms);
+    passed.map(|(level, _)| u64::from(!events.is_told(&identity, level))).sum()
 }
 
 fn compare(
@@ -153,8 +235,8 @@ fn judge_reported(history: History, symbol: &str, row: SymbolSeen, events: &Even
     }
     let last_seen = EventTime(reported.silence_from);
     for (level, is_reported) in [(Level::Warn, reported.warn), (Level::Error, reported.error)] {
-        let identity = Identity { symbol: symbol.to_owned(), last_seen, level };
-        if !is_reported || events.stales.contains_key(&identity) {
+        let identity = Identity { symbol: symbol.to_owned(), last_seen };
+        if !is_reported || events.is_told(&identity, level) {
             continue;
         }
         if history.events_retired {
@@ -167,7 +249,7 @@ fn judge_reported(history: History, symbol: &str, row: SymbolSeen, events: &Even
             partition: history.partition,
             offset: Some(row.offset),
             input: None,
-            found: format!("a row that calls {identity} reported"),
+            found: format!("a row that calls {identity} reported, {}", shown_level(level)),
             expected: "its stale in this partition of bad_data".to_owned(),
         });
     }

@@ -10,8 +10,9 @@
 //! - a rejection's rules equal those of judging again; so do the suspect rules, where the symbol's history since
 //!   its first quote or its last removal is still on staging;
 //! - no visible output stands for an input that the group has not committed;
-//! - `stale` is unique by (symbol, `last_seen`, level), names a last-seen that the symbol really had, and every
-//!   `recovered` follows its own `stale`; what a row calls reported has its event;
+//! - `stale` is unique by (symbol, `last_seen`, level), no lower level follows a higher one, and each names a last-seen
+//!   that the symbol really had and, by the calendar, how long the silence was; every `recovered` follows its own
+//!   `stale` and names the highest level; what a row calls reported has its event;
 //! - the changelog's checkpoint is not below the cut and not beyond what is committed after reading;
 //! - each symbol's row equals the highest event time of its accepted inputs since its last removal.
 //!
@@ -21,8 +22,8 @@
 //!
 //! A [`TableCheck`] does the same for the tables that the sink fills.
 //!
-//! What is not proved, but counted: that a silence which nobody reported was short (thresholds and calendars
-//! change), suspect rules whose history is not all there, the bytes of what was unsendable, and everything whose
+//! What is not proved, but counted: silences that nobody reported though these settings would (they may have been
+//! others then), suspect rules whose history is not all there, the bytes of what was unsendable, and everything whose
 //! counterpart retention has taken. Deliberately absent: Kafka, clocks, judging; the role brings them.
 
 mod check;

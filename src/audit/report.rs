@@ -91,6 +91,8 @@ pub enum BreachKind {
     UnmatchedRecovered,
     /// A silence that the changelog calls reported has no event.
     LostEvent,
+    /// A lower level was reported after a higher one, or `recovered` names another than the highest.
+    WrongLevel,
     /// A record of the changelog cannot be read.
     UnreadableRow,
     /// A symbol's row differs from what its inputs come to.
@@ -145,6 +147,10 @@ pub enum Unjudged {
     EventHistoryRetired,
     /// Events that may belong to inputs beyond those read.
     EventsBeyondCut,
+    /// `stale` events whose class, calendar or threshold is not the one of these settings.
+    EventsOfOtherSettings,
+    /// Silences that these settings would have reported and no event tells of: they may have been others then.
+    UnreportedSilences,
     /// Events of whole classes.
     FeedEvents,
     /// Partitions whose last round was decided with other settings than these: verdicts may differ for that.
@@ -189,6 +195,8 @@ pub enum Count {
     Stale,
     /// `recovered` events.
     Recovered,
+    /// `stale` events whose length was computed again from the inputs or the clock, and the calendar.
+    SilencesCompared,
     /// What ingest could not read as a trade.
     NotATrade,
     /// Symbols whose row was compared with their inputs.

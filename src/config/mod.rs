@@ -7,6 +7,7 @@
 //! A key `section.name` is the variable `TICKGATE_SECTION__NAME`. Lists are TOML arrays or one text with
 //! commas. Variables with other shapes (`TICKGATE_LOG`, `TICKGATE_CONFIG`) aren't settings.
 
+mod calendar;
 mod error;
 mod finnhub;
 mod freshness;
@@ -28,9 +29,10 @@ mod topics;
 use std::{env, path::Path};
 
 pub use self::{
+    calendar::CalendarConfig,
     error::{ConfigError, Problem},
     finnhub::{FeedMode, FinnhubConfig},
-    freshness::FreshnessConfig,
+    freshness::{ClassConfig, FreshnessConfig},
     ingest::{IngestConfig, LeaseKind},
     journal::{JournalConfig, JournalKind},
     kafka::{KafkaConfig, Properties},

@@ -146,6 +146,36 @@ impl Section<'_> {
         self.parsed(name, default, &expected, parse, |duration| quoted(&format(*duration)))
     }
 
+    /// The same, or `off`.
+    pub(super) fn duration_or_off(
+        &mut self,
+        name: &str,
+        default: Option<Duration>,
+        allowed: RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let format = |duration: Duration| humantime::format_duration(duration).to_string().replace(' ', "");
+        let expected = format!(
+            "`off` or a duration such as `100ms`, `4h` or `3d`, from {} to {}",
+            format(*allowed.start()),
+            format(*allowed.end())
+        );
+        let parse = |text: &str| match humantime::parse_duration(text) {
+            _ if text == "off" => Ok(None),
+            Ok(duration) if allowed.contains(&duration) => Ok(Some(duration)),
+            Ok(_) => Err(String::new()),
+            Err(cause) => Err(cause.to_string()),
+        };
+        self.parsed(name, default, &expected, parse, |duration| {
+            quoted(&duration.map_or("off".to_owned(), format))
+        })
+    }
+
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, name: &str, default: bool) -> bool {
+        let parse = |text: &str| text.parse::<bool>().map_err(|_| String::new());
+        self.parsed(name, default, "`true` or `false`", parse, ToString::to_string)
+    }
+
     /// A number within `allowed`.
     pub(super) fn number<T>(&mut self, name: &str, default: T, allowed: RangeInclusive<T>) -> T
     where
@@ -180,6 +210,33 @@ impl Section<'_> {
         let shown = items.iter().map(|item| quoted(item)).collect::<Vec<_>>().join(", ");
         self.show(name, format!("[{shown}]"), source);
         items
+    }
+
+    /// A list whose items `parse` can read; `expected` says which those are.
+    pub(super) fn parsed_list<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Vec<T> {
+        let mut values = Vec::new();
+        for item in self.list(name, &[]) {
+            match parse(&item) {
+                Some(value) => values.push(value),
+                None => self.reject_together(name, format!("`{item}`"), expected),
+            }
+        }
+        values
+    }
+
+    /// The next part of every key below `<section>.<name>.`, numbers in their order.
+    pub(super) fn children(&self, name: &str) -> Vec<String> {
+        let prefix = format!("{}.{name}.", self.name);
+        let below = self.reader.given.keys().filter_map(|key| key.strip_prefix(&prefix)?.split('.').next());
+        let mut children: Vec<String> = below.map(ToOwned::to_owned).collect();
+        children.sort_by_key(|child| (child.parse::<u64>().unwrap_or(u64::MAX), child.clone()));
+        children.dedup();
+        children
     }
 
     /// A secret, given itself or as the path of a file that holds it (`<name>_file`); `None` when neither.

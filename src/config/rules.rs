@@ -78,7 +78,7 @@ impl RulesConfig {
 
     /// What of this changes verdicts, where it is not what holds by default: so the defaults have the
     /// fingerprint that they had before there was anything to set.
-    pub(super) fn fingerprint_fields(&self) -> Vec<(&'static str, u128)> {
+    pub(super) fn fingerprint_fields(&self) -> Vec<(String, String)> {
         let treated = |treatment: Treatment| match treatment {
             Treatment::Suspect => 0,
             Treatment::Reject => 1,
@@ -97,7 +97,7 @@ impl RulesConfig {
         fields
             .into_iter()
             .filter(|(_, value, default)| value != default)
-            .map(|(name, value, _)| (name, value))
+            .map(|(name, value, _): (&str, u128, u128)| (name.to_owned(), value.to_string()))
             .collect()
     }
 }

@@ -166,9 +166,7 @@ impl CassandraConfig {
         if user.is_some() != password.is_some() {
             section.reject_together("user", "one of the two", "`sink.user` and `sink.password` together");
         }
-        let is_on = section
-            .legal_text("tls", "false", "`true` or `false`", |text| text == "true" || text == "false")
-            == "true";
+        let is_on = section.flag("tls", false);
         let authorities = optional(section, "tls_ca").map(PathBuf::from);
         let name = optional(section, "tls_name");
         let certificate = optional(section, "tls_certificate").map(PathBuf::from);

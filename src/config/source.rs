@@ -146,6 +146,16 @@ fn flatten(
                 flatten(inner, &key, file, all)?;
                 continue;
             }
+            DeValue::Array(items)
+                if !items.is_empty() && items.iter().all(|item| item.get_ref().is_table()) =>
+            {
+                // As if they were tables with numbers for names.
+                for (number, item) in items.iter().enumerate() {
+                    let DeValue::Table(inner) = item.get_ref() else { continue };
+                    flatten(inner, &format!("{key}.{number}"), file, all)?;
+                }
+                continue;
+            }
             DeValue::Array(items) => {
                 let texts = items.iter().map(|item| scalar(item.get_ref())).collect::<Option<Vec<_>>>();
                 Value::Many(
@@ -169,7 +179,8 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
         }
         DeValue::Float(number) => Some(number.as_str().to_owned()),
         DeValue::Boolean(truth) => Some(truth.to_string()),
-        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+        DeValue::Datetime(datetime) => Some(datetime.to_string()),
+        DeValue::Array(_) | DeValue::Table(_) => None,
     }
 }
 

@@ -144,6 +144,30 @@ fn illegal_values_say_what_was_found_and_expected() {
         ("topics.staging = \"a b\"", "Kafka topic name"),
         ("freshness.error_after = \"0s\"", "from 1ms"),
         ("freshness.error_after = \"4x\"", "`4x`"),
+        ("freshness.warn_after = \"4h\"", "less than `error_after`"),
+        ("freshness.warn_after = \"never\"", "`off` or a duration"),
+        ("freshness.calendar = \"moon\"", "`nasdaq`, `nyse`"),
+        ("freshness.exempt = \"perhaps\"", "`true` or `false`"),
+        ("[[freshness.class]]\nsymbols = \"A\"", "freshness.class.0.name"),
+        ("[[freshness.class]]\nname = \"a\"", "exact names and globs"),
+        ("[[freshness.class]]\nname = \"default\"\nsymbols = \"A\"", "not `default`"),
+        (
+            "[[freshness.class]]\nname = \"a\"\nsymbols = \"A\"\n[[freshness.class]]\nname = \"a\"\nsymbols = \"B\"",
+            "no other class's",
+        ),
+        (
+            "[[freshness.class]]\nname = \"a\"\nsymbols = \"A\"\nwarn_aftr = \"1h\"",
+            "freshness.class.0.warn_after`",
+        ),
+        ("freshness.calendars.x.sessions = \"monday\"", "mon-fri 09:30-16:00"),
+        ("freshness.calendars.x.zone = \"UTC\"", "mon-fri 09:30-16:00"),
+        ("freshness.calendars.x.sessions = \"mon 1:00-2:00\"\nfreshness.calendars.x.zone = \"Mars\"", "IANA"),
+        ("freshness.calendars.x.based_on = \"lse\"", "`nyse`"),
+        (
+            "freshness.calendars.x.based_on = \"nyse\"\nfreshness.calendars.x.holidays = [\"soon\"]",
+            "2026-12-25",
+        ),
+        ("freshness.calendars.24x7.sessions = \"mon 1:00-2:00\"", "another name"),
         ("rules.price_jump_factor = 1", "from 1.001"),
         ("rules.price_jump_factor = 1.5005", "3 decimals"),
         ("rules.late = \"reject\"", "`suspect` or `off`"),
@@ -193,6 +217,7 @@ fn the_fingerprint_is_the_same_for_ever_and_follows_what_counts() {
     assert_ne!(fingerprint("freshness.error_after = \"2s\""), fingerprint(""));
     assert_ne!(fingerprint("freshness.future_skew = \"6s\""), fingerprint(""));
     assert_eq!(fingerprint("rules.price_jump_factor = 2.00\nrules.late = \"suspect\""), fingerprint(""));
+    assert_eq!(fingerprint("freshness.warn_after = \"3h\""), fingerprint(""));
     let others = [
         "late = \"off\"",
         "price_jump = \"off\"",
@@ -208,6 +233,73 @@ fn the_fingerprint_is_the_same_for_ever_and_follows_what_counts() {
         others.iter().map(|other| fingerprint(&format!("[rules]\n{other}"))).collect();
     assert_eq!(prints.len(), others.len());
     assert!(!prints.contains(&fingerprint("")));
+    let class = "[[freshness.class]]\nname = \"a\"\nsymbols = \"A\"\n";
+    let others = [
+        "freshness.warn_after = \"2h\"".to_owned(),
+        "freshness.warn_after = \"off\"".to_owned(),
+        "freshness.calendar = \"nyse\"".to_owned(),
+        "freshness.exempt = true".to_owned(),
+        class.to_owned(),
+        format!("{class}exempt = true"),
+        format!("{class}calendar = \"nyse\""),
+        format!(
+            "{class}calendar = \"nyse\"\n[freshness.calendars.nyse]\nbased_on = \"nyse\"\nholidays = [2026-01-05]"
+        ),
+        format!("{class}warn_after = \"1h\""),
+        format!("{class}error_after = \"5h\""),
+    ];
+    let prints: std::collections::BTreeSet<u64> = others.iter().map(|other| fingerprint(other)).collect();
+    assert_eq!(prints.len(), others.len());
+    assert!(!prints.contains(&fingerprint("")));
+    // What nobody uses changes no event.
+    assert_eq!(fingerprint("[freshness.calendars.x]\nsessions = \"mon 01:00-02:00\""), fingerprint(""));
+}
+
+#[test]
+fn classes_and_calendars_are_read_in_their_order() {
+    let toml = r#"
+        [freshness]
+        warn_after = "2h"
+        calendar = "nyse"
+        [[freshness.class]]
+        name = "coins"
+        symbols = ["BINANCE:*", "COINBASE:*"]
+        calendar = "24x7"
+        error_after = "10m"
+        [[freshness.class]]
+        name = "funds"
+        symbols = "SPY, QQQ"
+        exempt = true
+        [freshness.calendars.nyse]
+        based_on = "nyse"
+        holidays = ["2026-01-05", 2026-01-06]
+        half_days = ["2026-01-07 12:00"]
+        open_days = ["2026-12-25"]
+    "#;
+    let config = load(toml, &[("TICKGATE_FRESHNESS__CLASS__1__SYMBOLS", "SPY")]).unwrap();
+    let [coins, funds, default] = &config.freshness.all_classes()[..] else { panic!() };
+    assert_eq!((coins.name.as_str(), coins.calendar.as_str()), ("coins", "24x7"));
+    assert_eq!((coins.warn_after, coins.error_after), (None, Duration::from_mins(10)));
+    assert_eq!((&funds.symbols[..], funds.exempt), (&["SPY".to_owned()][..], true));
+    assert_eq!(
+        (funds.warn_after, funds.error_after),
+        (Some(Duration::from_hours(2)), Duration::from_hours(4))
+    );
+    assert_eq!((default.name.as_str(), default.calendar.as_str()), ("default", "nyse"));
+    let nyse = &config.freshness.calendars["nyse"];
+    let has = |date: &str| nyse.holidays.contains(&date.parse().unwrap());
+    assert!(has("2026-01-05") && has("2026-01-06") && has("2026-11-26") && !has("2026-12-25"));
+    let again = load(&shown(&config), &[]).unwrap();
+    assert_eq!(again.freshness, config.freshness);
+    assert_eq!(again.fingerprint(), config.fingerprint());
+}
+
+#[test]
+fn a_warning_is_there_by_default_where_it_would_come_first() {
+    let warn_after = |toml: &str| load(toml, &[]).unwrap().freshness.warn_after;
+    assert_eq!(warn_after(""), Some(Duration::from_hours(3)));
+    assert_eq!(warn_after("freshness.error_after = \"3h\""), None);
+    assert_eq!(warn_after("freshness.warn_after = \"off\""), None);
 }
 
 #[test]

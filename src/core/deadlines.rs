@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, Range};
 use std::sync::Arc;
 
-use super::freshness;
+use super::class::{Class, Classes};
+use super::freshness::{self, Standing};
 use super::input::NamedRow;
-use super::task::is_stale;
-use crate::model::{Partition, SymbolRow};
+use crate::model::{Level, Partition, SymbolRow};
 
 /// The moment of a page that nobody has looked through.
 const UNKNOWN: i64 = i64::MIN;
@@ -42,15 +42,38 @@ struct Page {
     /// Wall time in ms; never later than the first deadline in the page.
     at: i64,
     symbols: usize,
-    watched: usize,
-    stale: usize,
+    count: Count,
 }
 
-/// How many symbols are watched, and how many of them are silent.
+/// How many symbols are watched, by how they stand.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Count {
-    pub(super) watched: usize,
-    pub(super) stale: usize,
+    pub(super) fresh: usize,
+    pub(super) warn: usize,
+    pub(super) error: usize,
+}
+
+impl Count {
+    fn of(&mut self, standing: Standing) -> Option<&mut usize> {
+        match standing {
+            Standing::Unwatched => None,
+            Standing::Fresh => Some(&mut self.fresh),
+            Standing::Silent(Level::Warn) => Some(&mut self.warn),
+            Standing::Silent(Level::Error) => Some(&mut self.error),
+        }
+    }
+
+    fn add(&mut self, standing: Standing) {
+        if let Some(count) = self.of(standing) {
+            *count += 1;
+        }
+    }
+
+    fn remove(&mut self, standing: Standing) {
+        if let Some(count) = self.of(standing) {
+            *count = count.saturating_sub(1);
+        }
+    }
 }
 
 /// All pages of the worker's partitions, also by their moments.
@@ -121,7 +144,7 @@ impl Deadlines {
         span: &Span,
         rows: &[NamedRow],
         limit: usize,
-        threshold_ms: i64,
+        classes: &Classes,
     ) -> Vec<(First, Range<usize>)> {
         let partition = span.partition;
         self.take(partition, &span.from);
@@ -144,7 +167,7 @@ impl Deadlines {
         let mut pages = Vec::with_capacity(seen.len().div_ceil(size));
         for (start, part) in (0..).step_by(size).zip(seen.chunks(size)) {
             let first: First = if start == 0 { span.from.clone() } else { (*part[0].0).into() };
-            self.put(partition, first.clone(), Page::of(part, threshold_ms));
+            self.put(partition, first.clone(), Page::of(part, classes));
             pages.push((first, start..start + part.len()));
         }
         pages
@@ -162,31 +185,26 @@ impl Deadlines {
         &mut self,
         partition: Partition,
         symbol: &str,
+        class: &Class,
         before: Option<&SymbolRow>,
         after: Option<&SymbolRow>,
-        threshold_ms: i64,
     ) {
-        let is = |row: Option<&SymbolRow>| (row.is_some(), freshness::awaits_notice(row), is_stale(row));
+        let is = |row: Option<&SymbolRow>| (row.is_some(), freshness::standing(row, class));
         let (was, now) = (is(before), is(after));
-        let deadline = after.and_then(|row| freshness::deadline(row, threshold_ms));
-        let earlier = deadline.filter(|at| {
-            let before = before.and_then(|row| freshness::deadline(row, threshold_ms));
-            before.is_none_or(|before| *at < before)
-        });
-        if was == now && earlier.is_none() {
+        let from = |row: Option<&SymbolRow>| row.and_then(freshness::silence_from);
+        if was == now && from(before) <= from(after) {
+            // A later silence of the same standing is due later.
             return;
         }
         let Some((first, page)) = self.page_of(partition, symbol) else { return };
         if page.at == UNKNOWN {
             return;
         }
-        let count = |count: &mut usize, was: bool, now: bool| {
-            *count = (*count + usize::from(now)).saturating_sub(usize::from(was));
-        };
-        count(&mut page.symbols, was.0, now.0);
-        count(&mut page.watched, was.1, now.1);
-        count(&mut page.stale, was.2, now.2);
-        if let Some(at) = earlier.filter(|at| *at < page.at) {
+        page.symbols = (page.symbols + usize::from(now.0)).saturating_sub(usize::from(was.0));
+        page.count.add(now.1);
+        page.count.remove(was.1);
+        let deadline = after.and_then(|row| freshness::deadline(row, class));
+        if let Some(at) = deadline.filter(|at| *at < page.at) {
             let page = Page { at, ..*page };
             let first = first.clone();
             self.take(partition, &first);
@@ -197,8 +215,9 @@ impl Deadlines {
     /// Over all pages that are known.
     pub(super) fn count(&self) -> Count {
         self.pages.values().flat_map(BTreeMap::values).fold(Count::default(), |sum, page| Count {
-            watched: sum.watched + page.watched,
-            stale: sum.stale + page.stale,
+            fresh: sum.fresh + page.count.fresh,
+            warn: sum.warn + page.count.warn,
+            error: sum.error + page.count.error,
         })
     }
 
@@ -232,14 +251,14 @@ impl Deadlines {
 }
 
 impl Page {
-    fn of(rows: &[NamedRow], threshold_ms: i64) -> Self {
-        let deadlines = || rows.iter().filter_map(|(_, row)| freshness::deadline(row, threshold_ms));
-        Self {
-            at: deadlines().min().unwrap_or(NEVER),
-            symbols: rows.len(),
-            watched: deadlines().count(),
-            stale: rows.iter().filter(|(_, row)| is_stale(Some(row))).count(),
+    fn of(rows: &[NamedRow], classes: &Classes) -> Self {
+        let mut page = Self { at: NEVER, symbols: rows.len(), count: Count::default() };
+        for (symbol, row) in rows {
+            let class = classes.class_of(symbol);
+            page.at = freshness::deadline(row, class).map_or(page.at, |at| at.min(page.at));
+            page.count.add(freshness::standing(Some(row), class));
         }
+        page
     }
 }
 
@@ -248,7 +267,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const WARN_MS: i64 = 7;
     const THRESHOLD_MS: i64 = 10;
+
+    fn classes() -> Classes {
+        Classes::of_one(Some(WARN_MS), Some(THRESHOLD_MS))
+    }
+
+    fn deadline(row: &SymbolRow) -> Option<i64> {
+        freshness::deadline(row, classes().class_of(""))
+    }
 
     type Rows = BTreeMap<Box<str>, SymbolRow>;
 
@@ -265,7 +293,7 @@ mod tests {
     /// Looks everything through that nobody has.
     fn look_through(deadlines: &mut Deadlines, store: &Rows, limit: usize) {
         while let Some(span) = deadlines.unknown() {
-            deadlines.scanned(&span, &rows_of(store, &span, limit), limit, THRESHOLD_MS);
+            deadlines.scanned(&span, &rows_of(store, &span, limit), limit, &classes());
         }
     }
 
@@ -278,12 +306,12 @@ mod tests {
         look_through(&mut deadlines, &store, 30);
         let sizes: Vec<usize> = deadlines.pages[&3].values().map(|page| page.symbols).collect();
         assert!(sizes.iter().all(|size| (1..=16).contains(size)), "{sizes:?}");
-        assert_eq!(deadlines.count(), Count { watched: 100, stale: 0 });
-        assert_eq!(deadlines.first(), Some(THRESHOLD_MS + 1));
-        let due = deadlines.due_pages(THRESHOLD_MS + 1, &[3], 1_000);
+        assert_eq!(deadlines.count(), Count { fresh: 100, warn: 0, error: 0 });
+        assert_eq!(deadlines.first(), Some(WARN_MS + 1));
+        let due = deadlines.due_pages(WARN_MS + 1, &[3], 1_000);
         assert_eq!(due.len(), 1);
         assert_eq!((&*due[0].from, due[0].until.as_deref()), ("", Some("008")));
-        assert!(deadlines.due_pages(THRESHOLD_MS + 1, &[4], 1_000).is_empty());
+        assert!(deadlines.due_pages(WARN_MS + 1, &[4], 1_000).is_empty());
         deadlines.forget(&[3]);
         assert_eq!(deadlines.first(), None);
     }
@@ -296,15 +324,15 @@ mod tests {
         look_through(&mut deadlines, &store, 100);
         assert_eq!(deadlines.pages[&0].len(), 3);
         let last = deadlines.due_pages(1_000, &[0], 100).pop().expect("all are due");
-        assert!(deadlines.scanned(&last, &[], 100, THRESHOLD_MS).is_empty());
+        assert!(deadlines.scanned(&last, &[], 100, &classes()).is_empty());
         assert_eq!(deadlines.pages[&0].len(), 2);
-        deadlines.moved(0, "Z", None, Some(&seen(0)), THRESHOLD_MS);
-        assert_eq!(deadlines.first(), Some(11), "the page before has what comes behind it now");
+        deadlines.moved(0, "Z", classes().class_of("Z"), None, Some(&seen(0)));
+        assert_eq!(deadlines.first(), Some(8), "the page before has what comes behind it now");
     }
 
     #[derive(Debug, Clone)]
     enum Step {
-        Write(u8, Option<(i64, bool)>),
+        Write(u8, Option<(i64, u8)>),
         Look(i64),
         Scan,
         TakeOver,
@@ -312,7 +340,7 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            6 => (any::<u8>(), proptest::option::of((0..100_i64, any::<bool>())))
+            6 => (any::<u8>(), proptest::option::of((0..100_i64, 0..3_u8)))
                 .prop_map(|(name, row)| Step::Write(name % 40, row)),
             2 => (0..120_i64).prop_map(Step::Look),
             2 => Just(Step::Scan),
@@ -335,16 +363,18 @@ mod tests {
                 match step {
                     Step::Write(name, row) => {
                         let name: Box<str> = format!("S{name}").into();
-                        let after = row.map(|(last_seen, is_stale)| SymbolRow {
-                            reported: is_stale.then_some(crate::model::Reported {
+                        let after = row.map(|(last_seen, levels)| SymbolRow {
+                            reported: (levels > 0).then_some(crate::model::Reported {
                                 silence_from: last_seen,
-                                warn: false,
-                                error: true,
+                                warn: true,
+                                error: levels > 1,
                             }),
                             ..seen(last_seen)
                         });
                         let before = store.get(&name).cloned();
-                        deadlines.moved(0, &name, before.as_ref(), after.as_ref(), THRESHOLD_MS);
+                        let classes = classes();
+                        let class = classes.class_of(&name);
+                        deadlines.moved(0, &name, class, before.as_ref(), after.as_ref());
                         match after {
                             Some(row) => drop(store.insert(name, row)),
                             None => drop(store.remove(&name)),
@@ -353,16 +383,16 @@ mod tests {
                     Step::Look(until) => {
                         for span in deadlines.due_pages(until, &[0], 20) {
                             let rows = rows_of(&store, &span, limit);
-                            for (first, range) in deadlines.scanned(&span, &rows, limit, THRESHOLD_MS) {
+                            for (first, range) in deadlines.scanned(&span, &rows, limit, &classes()) {
                                 let left = rows[range].iter();
-                                let at = left.filter_map(|(_, row)| freshness::deadline(row, THRESHOLD_MS)).min();
+                                let at = left.filter_map(|(_, row)| deadline(row)).min();
                                 deadlines.settle(0, &first, at);
                             }
                         }
                     }
                     Step::Scan => {
                         if let Some(span) = deadlines.unknown() {
-                            deadlines.scanned(&span, &rows_of(&store, &span, limit), limit, THRESHOLD_MS);
+                            deadlines.scanned(&span, &rows_of(&store, &span, limit), limit, &classes());
                         }
                     }
                     Step::TakeOver => {
@@ -372,7 +402,7 @@ mod tests {
                 }
                 for (name, row) in &store {
                     let (_, page) = deadlines.page_of(0, name).expect("each name has a page");
-                    if let Some(at) = freshness::deadline(row, THRESHOLD_MS) {
+                    if let Some(at) = deadline(row) {
                         prop_assert!(page.at <= at, "{name} is due at {at}, its page at {}", page.at);
                     }
                 }
@@ -384,9 +414,12 @@ mod tests {
                 prop_assert_eq!(&moments, &deadlines.by_time);
             }
             look_through(&mut deadlines, &store, limit);
-            let watched = store.values().filter(|row| freshness::awaits_notice(Some(row))).count();
-            let stale = store.values().filter(|row| is_stale(Some(row))).count();
-            prop_assert_eq!(deadlines.count(), Count { watched, stale });
+            let standing = |of: Standing| {
+                let classes = classes();
+                store.values().filter(|row| freshness::standing(Some(row), classes.class_of("")) == of).count()
+            };
+            let (warn, error) = (standing(Standing::Silent(Level::Warn)), standing(Standing::Silent(Level::Error)));
+            prop_assert_eq!(deadlines.count(), Count { fresh: standing(Standing::Fresh), warn, error });
         }
     }
 }

@@ -1,13 +1,39 @@
 //! Silences: what the next record says about the one before it, when a symbol is due, and whether the clock on
 //! the wall can be believed.
 
+use super::class::Class;
 use super::input::Now;
-use super::settings::{CALENDAR, CLASS};
-use super::task::is_stale;
 use crate::model::{Event, EventTime, Freshness, Level, NoticedBy, Price, Reported, SymbolRow, WallTime};
 
 /// How far wall and monotonic clock may drift apart between two looks before the wall clock has leapt.
 const LEAP_MS: i64 = 2_000;
+
+/// One silence, as far as its events need it.
+struct Silence<'a> {
+    symbol: &'a str,
+    class: &'a Class,
+    from: i64,
+    open_ms: i64,
+    detected_at: WallTime,
+    noticed_by: NoticedBy,
+}
+
+impl Silence<'_> {
+    fn event(&self, level: Level) -> Freshness {
+        Freshness {
+            symbol: self.symbol.to_owned(),
+            class: self.class.name.to_string(),
+            last_seen: EventTime(self.from),
+            level,
+            threshold_ms: self.class.threshold_ms(level),
+            calendar: self.class.calendar.name().to_owned(),
+            detected_at: self.detected_at,
+            noticed_by: self.noticed_by,
+            silence_ms: Some(self.open_ms),
+            late_delivery: false,
+        }
+    }
+}
 
 /// What an accepted quote makes of its symbol's row, and the events it gives rise to.
 ///
@@ -15,94 +41,120 @@ const LEAP_MS: i64 = 2_000;
 pub(super) fn accept(
     before: Option<&SymbolRow>,
     symbol: &str,
-    event_time: i64,
-    price: Price,
-    threshold_ms: i64,
+    (event_time, price): (i64, Price),
+    class: &Class,
     now: Now,
     events: &mut Vec<Event>,
 ) -> SymbolRow {
     let mut row = before.cloned().unwrap_or_default();
-    let Some(last_seen) = row.last_seen else {
-        row.last_seen = Some(event_time);
-        row.price = Some(price);
-        row.price_since = Some(event_time);
-        return row;
-    };
-    if event_time < last_seen {
+    if row.last_seen.is_some_and(|last_seen| event_time < last_seen) {
         return row;
     }
-    let silence_ms = event_time - last_seen;
-    let was_reported = is_stale(Some(&row));
-    let too_long = silence_ms > threshold_ms;
-    let event = || silence(symbol, last_seen, silence_ms, threshold_ms, now.wall, NoticedBy::NextRecord);
-    if too_long && !was_reported {
-        events.push(Event::Stale(event()));
+    if let Some(from) = silence_from(&row)
+        && (event_time != from || row.last_seen.is_none())
+    {
+        let reported = row.reported.take();
+        // Open time is never longer than time.
+        let is_short = class.shortest_ms().is_none_or(|shortest| event_time.saturating_sub(from) <= shortest);
+        if reported.is_some() || !is_short {
+            let open_ms = class.calendar.open_ms(from, event_time);
+            let (detected_at, noticed_by) = (now.wall, NoticedBy::NextRecord);
+            let silence = Silence { symbol, class, from, open_ms, detected_at, noticed_by };
+            ended(&silence, reported, events);
+        }
     }
-    let moved = event_time > last_seen;
-    if (too_long || was_reported) && moved {
-        events.push(Event::Recovered(Freshness { late_delivery: !too_long, ..event() }));
-    }
-    if moved {
-        row.reported = None;
-    }
-    row.last_seen = Some(event_time);
     if row.price.is_none_or(|before| !before.is_amount(price)) {
         row.price_since = Some(event_time);
     }
+    row.last_seen = Some(event_time);
     row.price = Some(price);
     row
 }
 
-/// What the clock makes of a row whose deadline has passed.
+/// The events of a silence that a quote has ended: what nobody had noticed, then that it is over.
+fn ended(silence: &Silence<'_>, reported: Option<Reported>, events: &mut Vec<Event>) {
+    let mut highest = reported.and_then(highest);
+    for (level, threshold_ms) in silence.class.levels() {
+        if silence.open_ms > threshold_ms && highest < Some(level) {
+            events.push(Event::Stale(silence.event(level)));
+            highest = Some(level);
+        }
+    }
+    if let Some(level) = highest {
+        let event = silence.event(level);
+        let late_delivery = event.threshold_ms.is_some_and(|threshold_ms| silence.open_ms <= threshold_ms);
+        events.push(Event::Recovered(Freshness { late_delivery, ..event }));
+    }
+}
+
+/// What the clock makes of a row: the levels that were due by `until` and are passed at `at`.
 pub(super) fn overdue(
     row: &SymbolRow,
     symbol: &str,
-    threshold_ms: i64,
+    class: &Class,
+    until: i64,
     at: WallTime,
-) -> Option<(SymbolRow, Event)> {
-    let last_seen = row.last_seen?;
-    let silence_ms = at.0 - last_seen;
-    if !awaits_notice(Some(row)) || silence_ms <= threshold_ms {
-        return None;
+    events: &mut Vec<Event>,
+) -> Option<SymbolRow> {
+    let from = silence_from(row)?;
+    let open_ms = class.calendar.open_ms(from, at.0);
+    let silence = Silence { symbol, class, from, open_ms, detected_at: at, noticed_by: NoticedBy::Clock };
+    let mut reported = row.reported;
+    for (level, threshold_ms) in class.levels() {
+        let is_due = open_ms > threshold_ms && passed_at(class, from, threshold_ms) <= until;
+        if is_due && reported.and_then(highest) < Some(level) {
+            events.push(Event::Stale(silence.event(level)));
+            let so_far = reported.unwrap_or(Reported { silence_from: from, warn: false, error: false });
+            reported = Some(match level {
+                Level::Warn => Reported { warn: true, ..so_far },
+                Level::Error => Reported { error: true, ..so_far },
+            });
+        }
     }
-    let mut after = row.clone();
-    after.reported = Some(Reported { silence_from: last_seen, warn: false, error: true });
-    let event = silence(symbol, last_seen, silence_ms, threshold_ms, at, NoticedBy::Clock);
-    Some((after, Event::Stale(event)))
+    (reported != row.reported).then(|| SymbolRow { reported, ..row.clone() })
 }
 
-fn silence(
-    symbol: &str,
-    last_seen: i64,
-    silence_ms: i64,
-    threshold_ms: i64,
-    detected_at: WallTime,
-    noticed_by: NoticedBy,
-) -> Freshness {
-    Freshness {
-        symbol: symbol.to_owned(),
-        class: CLASS.to_owned(),
-        last_seen: EventTime(last_seen),
-        level: Level::Error,
-        threshold_ms,
-        calendar: CALENDAR.to_owned(),
-        detected_at,
-        noticed_by,
-        silence_ms: Some(silence_ms),
-        late_delivery: false,
+/// What a symbol's silence counts from: its last-seen, or for one never seen its listing.
+pub(super) fn silence_from(row: &SymbolRow) -> Option<i64> {
+    row.last_seen.or(row.listed_at)
+}
+
+/// The first moment at which a silence of the row passes a level that is still to be noticed, in ms of wall time;
+/// `None` where there is none. A level below one that was reported is not to be noticed any more.
+pub(super) fn deadline(row: &SymbolRow, class: &Class) -> Option<i64> {
+    let from = silence_from(row)?;
+    let reported = row.reported.and_then(highest);
+    let levels = class.levels().filter(|(level, _)| reported < Some(*level));
+    levels.map(|(_, threshold_ms)| passed_at(class, from, threshold_ms)).min()
+}
+
+fn passed_at(class: &Class, from: i64, threshold_ms: i64) -> i64 {
+    class.calendar.after(from, threshold_ms.saturating_add(1))
+}
+
+fn highest(reported: Reported) -> Option<Level> {
+    if reported.error { Some(Level::Error) } else { reported.warn.then_some(Level::Warn) }
+}
+
+/// How a symbol stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// There is nothing to watch.
+    Unwatched,
+    /// No silence of it has been reported, or it is over.
+    Fresh,
+    /// Its silence was reported at this level, and goes on.
+    Silent(Level),
+}
+
+/// How the symbol of a row stands.
+pub(super) fn standing(row: Option<&SymbolRow>, class: &Class) -> Standing {
+    match row {
+        Some(row) if silence_from(row).is_some() && class.shortest_ms().is_some() => {
+            row.reported.and_then(highest).map_or(Standing::Fresh, Standing::Silent)
+        }
+        _ => Standing::Unwatched,
     }
-}
-
-/// Whether a silence of this row is still to be noticed.
-pub(super) fn awaits_notice(row: Option<&SymbolRow>) -> bool {
-    row.is_some_and(|row| row.last_seen.is_some() && !is_stale(Some(row)))
-}
-
-/// The first moment at which a row's silence is too long, in ms of wall time; `None` where none is still to be
-/// noticed.
-pub(super) fn deadline(row: &SymbolRow, threshold_ms: i64) -> Option<i64> {
-    let last_seen = row.last_seen.filter(|_| awaits_notice(Some(row)))?;
-    Some(last_seen.saturating_add(threshold_ms).saturating_add(1))
 }
 
 /// Compares the wall clock with the monotonic one from look to look.

@@ -1,11 +1,13 @@
 //! A batch of records: judged, their symbols looked up, decided one by one in order of arrival.
 
+use super::class::Classes;
 use super::effect::{Effect, Output};
 use super::freshness;
 use super::input::{Generation, Now};
 use super::processor::Processor;
 use super::record::Record;
 use super::rules::{self, History, RuleSettings, Suspects, Verdict};
+use super::settings::Settings;
 use super::task::{SlotId, Task};
 use crate::model::{Event, Offset, Partition, Price, Rule, Source, SymbolRow};
 
@@ -48,7 +50,7 @@ impl Processor {
             if record.offset < task.next {
                 continue;
             }
-            let call = judge(task, record, &self.settings.staging, &self.settings.rules);
+            let call = judge(task, record, &self.settings);
             if let Call::Accept { slot, .. } | Call::Remove { slot } = call
                 && task.is_unknown(slot)
             {
@@ -102,8 +104,8 @@ impl Processor {
             }
             task.next = judged.offset + 1;
             task.time = judged.kafka_time;
-            let (threshold_ms, rules) = (self.settings.error_after_ms, &self.settings.rules);
-            decide_one(task, judged, rules, threshold_ms, now, &mut outputs, &mut events);
+            let (classes, rules) = (&self.settings.classes, &self.settings.rules);
+            decide_one(task, judged, rules, classes, now, &mut outputs, &mut events);
         }
         self.effects.push_back(Effect::Send(outputs));
         if full {
@@ -112,22 +114,22 @@ impl Processor {
     }
 }
 
-fn judge(task: &mut Task, record: &Record<'_>, staging: &str, settings: &RuleSettings) -> Call {
+fn judge(task: &mut Task, record: &Record<'_>, settings: &Settings) -> Call {
     if let Some(reason) = task.unsendable.get(&record.offset) {
         return Call::Unsendable { reason: reason.clone() };
     }
-    match rules::judge(record, settings) {
+    match rules::judge(record, &settings.rules) {
         Verdict::Accepted { quote, suspects } => Call::Accept {
-            slot: task.slot_id(&quote.symbol),
+            slot: task.slot_id(&quote.symbol, &settings.classes),
             event_time: quote.event_time.0,
             price: quote.price(),
             suspects,
         },
-        Verdict::Removed { symbol } => Call::Remove { slot: task.slot_id(symbol) },
+        Verdict::Removed { symbol } => Call::Remove { slot: task.slot_id(symbol, &settings.classes) },
         Verdict::Rejected(rejection) => {
             let source = Source { partition: record.partition, offset: record.offset };
             let rules = rejection.broken.iter().map(|broken| broken.rule).collect();
-            Call::Reject { rejection: rejection.to_header(staging, source), rules }
+            Call::Reject { rejection: rejection.to_header(&settings.staging, source), rules }
         }
     }
 }
@@ -136,7 +138,7 @@ fn decide_one(
     task: &mut Task,
     judged: Judged,
     rules: &RuleSettings,
-    threshold_ms: i64,
+    classes: &Classes,
     now: Now,
     outputs: &mut Vec<Output>,
     events: &mut Vec<Event>,
@@ -148,8 +150,8 @@ fn decide_one(
             let by_history = history.map(|history| history.judge(event_time, price, rules));
             let suspects = suspects.or(by_history.unwrap_or_default());
             let symbol = task.symbol(slot).clone();
-            let row =
-                freshness::accept(task.row(slot), &symbol, event_time, price, threshold_ms, now, events);
+            let (quote, class) = ((event_time, price), classes.get(task.class(slot)));
+            let row = freshness::accept(task.row(slot), &symbol, quote, class, now, events);
             for event in events.drain(..) {
                 outputs.push(Output::event(task.partition, symbol.clone(), &event));
             }

@@ -4,6 +4,8 @@
 //! A shell feeds [`Processor::handle`] and carries out what [`Processor::poll_effect`] gives, one effect at a
 //! time; [`Processor::poll_timeout`] says when to come back. Real Kafka and the simulation drive the same code.
 
+pub mod calendar;
+pub mod class;
 mod deadlines;
 pub mod effect;
 mod freshness;
@@ -21,6 +23,8 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+pub use calendar::Calendar;
+pub use class::{Class, Classes};
 pub use effect::{Effect, Output, Stop};
 pub use input::{Generation, Input, Now};
 pub use processor::{Processor, Wake};

@@ -81,10 +81,10 @@ impl Processor {
     pub(super) fn scanned(&mut self, answer: &[Vec<NamedRow>], now: Now) {
         let Some(Looking { spans, why }) = self.looking.take() else { return };
         assert_eq!(spans.len(), answer.len(), "a scan answers every span asked");
-        let (limit, threshold_ms) = (self.settings.scan_rows_max, self.settings.error_after_ms);
+        let (limit, classes) = (self.settings.scan_rows_max, &self.settings.classes);
         let mut pages = Vec::with_capacity(spans.len());
         for (span, rows) in spans.iter().zip(answer) {
-            let cut = self.deadlines.scanned(span, rows, limit, threshold_ms);
+            let cut = self.deadlines.scanned(span, rows, limit, classes);
             pages.extend(cut.into_iter().map(|(page, range)| (span.partition, page, &rows[range])));
         }
         let (until, covered) = match why {
@@ -101,25 +101,26 @@ impl Processor {
 
     /// Reports what was due by `until` and is silent, in a round of its own.
     fn report(&mut self, pages: &[PageRows<'_>], until: i64, covered: &[(Partition, WallTime)], now: Now) {
-        let threshold_ms = self.settings.error_after_ms;
-        let mut outputs = Vec::new();
+        let classes = self.settings.classes.clone();
+        let (mut outputs, mut events) = (Vec::new(), Vec::new());
         let mut settles = Vec::new();
         for (partition, page, rows) in pages {
             let looked_at = covered.iter().find(|(of, _)| of == partition).map(|(_, at)| *at);
             let (Some(looked_at), Some(task)) = (looked_at, self.tasks.get_mut(partition)) else { continue };
             let reported = outputs.len();
-            let mut next = None;
+            let mut next: Option<i64> = None;
             for (symbol, row) in *rows {
-                let Some(at) = freshness::deadline(row, threshold_ms) else { continue };
-                let overdue = freshness::overdue(row, symbol, threshold_ms, looked_at);
-                let Some((after, event)) = overdue.filter(|_| at <= until) else {
-                    next = Some(next.map_or(at, |next: i64| next.min(at)));
-                    continue;
-                };
-                let slot = task.slot_id(symbol);
+                let class = classes.class_of(symbol);
+                let overdue = freshness::overdue(row, symbol, class, until, looked_at, &mut events);
+                let at = freshness::deadline(overdue.as_ref().unwrap_or(row), class);
+                next = at.into_iter().chain(next).min();
+                let Some(after) = overdue else { continue };
+                let slot = task.slot_id(symbol, &classes);
                 task.learn(slot, Some(row.clone()));
                 task.set(slot, Some(after));
-                outputs.push(Output::event(*partition, task.symbol(slot).clone(), &event));
+                for event in events.drain(..) {
+                    outputs.push(Output::event(*partition, task.symbol(slot).clone(), &event));
+                }
             }
             if outputs.len() > reported {
                 settles.push((*partition, page.clone(), next));

@@ -70,10 +70,12 @@ pub struct Progress {
     pub tasks: Vec<(Partition, i64, i64)>,
     /// Symbols in memory.
     pub hot_symbols: usize,
-    /// Symbols whose silence is watched.
+    /// Symbols that are watched.
     pub watched_symbols: usize,
-    /// Symbols whose silence has been reported and goes on.
-    pub stale_symbols: usize,
+    /// Of these, those whose silence was reported as `warn` at most, and goes on.
+    pub warn_symbols: usize,
+    /// Those whose silence was reported as `error`.
+    pub error_symbols: usize,
 }
 
 impl Processor {
@@ -184,8 +186,9 @@ impl Processor {
         Progress {
             tasks: self.tasks.values().map(|task| (task.partition, task.committed, task.position)).collect(),
             hot_symbols: self.tasks.values().map(Task::hot).sum(),
-            watched_symbols: count.watched,
-            stale_symbols: count.stale,
+            watched_symbols: count.fresh + count.warn + count.error,
+            warn_symbols: count.warn,
+            error_symbols: count.error,
         }
     }
 

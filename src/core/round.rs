@@ -118,11 +118,11 @@ impl Processor {
         for (partition, page, at) in &round.settles {
             self.deadlines.settle(*partition, page, *at);
         }
-        let (deadlines, threshold_ms) = (&mut self.deadlines, self.settings.error_after_ms);
+        let (deadlines, classes) = (&mut self.deadlines, &self.settings.classes);
         for (partition, position) in &round.positions {
             let Some(task) = self.tasks.get_mut(partition) else { continue };
-            task.settle(*position, now.monotonic_ms, |symbol, before, row| {
-                deadlines.moved(*partition, symbol, before, row, threshold_ms);
+            task.settle(*position, now.monotonic_ms, |symbol, class, before, row| {
+                deadlines.moved(*partition, symbol, classes.get(class), before, row);
             });
         }
         for after in std::mem::take(&mut self.after) {

@@ -1,5 +1,8 @@
 //! What the core must know of the settings.
 
+use std::sync::Arc;
+
+use super::class::Classes;
 use super::rules::RuleSettings;
 
 /// The gate's settings, durations in milliseconds.
@@ -11,8 +14,8 @@ pub struct Settings {
     pub commit_interval_ms: i64,
     /// How many records end a round earlier.
     pub round_max_records: usize,
-    /// A silence longer than this is `stale` at level `error`.
-    pub error_after_ms: i64,
+    /// What the silences of symbols are held to.
+    pub classes: Arc<Classes>,
     /// How long the clock waits after a deadline before it looks.
     pub grace_ms: i64,
     /// A partition without a round for so long gets one without records.
@@ -35,8 +38,3 @@ pub struct Settings {
 pub const PAGE_SYMBOLS: usize = 64;
 /// Some milliseconds' worth, as records wait meanwhile.
 pub const SCAN_ROWS_MAX: usize = 10_000;
-
-/// The only class of symbols so far, and its calendar.
-pub const CLASS: &str = "default";
-/// Always open.
-pub const CALENDAR: &str = "24x7";

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
+use super::class::{ClassId, Classes};
 use super::input::End;
 use crate::model::{Offset, Partition, SymbolRow, WallTime};
 
@@ -19,6 +20,7 @@ pub(super) type SlotId = u32;
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) symbol: Arc<str>,
+    class: ClassId,
     committed: Known,
     /// Where the open round's row is, if it has one. Not the row itself: of many symbols in memory a round
     /// touches few.
@@ -100,14 +102,14 @@ impl Task {
     }
 
     /// The symbol's slot, made if it isn't there.
-    pub(super) fn slot_id(&mut self, symbol: &str) -> SlotId {
+    pub(super) fn slot_id(&mut self, symbol: &str, classes: &Classes) -> SlotId {
         if let Some(id) = self.ids.get(symbol) {
             return *id;
         }
         let id = SlotId::try_from(self.slots.len()).expect("slots are bounded by `hot_symbols` and a batch");
-        let symbol: Arc<str> = symbol.into();
+        let (symbol, class): (Arc<str>, _) = (symbol.into(), classes.of(symbol));
         self.ids.insert(symbol.clone(), id);
-        self.slots.push(Slot { symbol, committed: Known::No, pending: None });
+        self.slots.push(Slot { symbol, class, committed: Known::No, pending: None });
         id
     }
 
@@ -123,6 +125,10 @@ impl Task {
         if matches!(slot.committed, Known::No) {
             slot.committed = Known::Yes(row);
         }
+    }
+
+    pub(super) fn class(&self, id: SlotId) -> ClassId {
+        self.slots[id as usize].class
     }
 
     pub(super) fn symbol(&self, id: SlotId) -> &Arc<str> {
@@ -161,7 +167,7 @@ impl Task {
         &mut self,
         position: Offset,
         now_ms: i64,
-        mut each: impl FnMut(&Arc<str>, Option<&SymbolRow>, Option<&SymbolRow>),
+        mut each: impl FnMut(&Arc<str>, ClassId, Option<&SymbolRow>, Option<&SymbolRow>),
     ) {
         for (id, row) in self.pending.drain(..) {
             let slot = &mut self.slots[id as usize];
@@ -170,7 +176,7 @@ impl Task {
                 Known::Yes(before) => before.as_ref(),
                 Known::No => None,
             };
-            each(&slot.symbol, before, row.as_ref());
+            each(&slot.symbol, slot.class, before, row.as_ref());
             slot.committed = Known::Yes(row);
         }
         self.committed = self.next;
@@ -208,9 +214,4 @@ impl Task {
 /// Where the row with this number is.
 fn place(number: NonZeroU32) -> usize {
     number.get() as usize - 1
-}
-
-/// Whether the row's silence has been reported and goes on.
-pub(super) fn is_stale(row: Option<&SymbolRow>) -> bool {
-    row.and_then(|row| row.reported.as_ref()).is_some_and(|reported| reported.error)
 }

@@ -4,13 +4,14 @@ mod silences;
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use super::effect::{Applied, Effect, Notice, Output, Refusal, Span, Stop};
 use super::input::{End, Failure, Generation, Input, Now, Owner, Restored};
 use super::record::Record;
 use super::rules::RuleSettings;
-use super::{Processor, Settings, Wake};
-use crate::model::{CheckpointRow, Claim, Kind, Offset, SymbolRow, WallTime};
+use super::{Calendar, Class, Classes, Processor, Settings, Wake};
+use crate::model::{CheckpointRow, Claim, Kind, Offset, Reported, SymbolRow, WallTime};
 
 mod interrupted;
 
@@ -21,7 +22,7 @@ fn settings() -> Settings {
         staging: "staging".to_owned(),
         commit_interval_ms: 100,
         round_max_records: 1000,
-        error_after_ms: 1_000,
+        classes: Arc::new(Classes::of_one(None, Some(1_000))),
         grace_ms: 50,
         renew_after_ms: i64::MAX / 2,
         hot_symbols: 100,
@@ -160,7 +161,11 @@ fn running() -> Gate {
 
 /// The same, on a store with these symbols.
 fn running_on(rows: &[(&str, SymbolRow)]) -> Gate {
-    let (mut core, _) = taking_over(settings(), Some(5), None);
+    running_with(settings(), rows)
+}
+
+fn running_with(settings: Settings, rows: &[(&str, SymbolRow)]) -> Gate {
+    let (mut core, _) = taking_over(settings, Some(5), None);
     core.store = rows.iter().map(|(name, row)| ((*name).into(), row.clone())).collect();
     core.handle(Input::Restored(vec![restored(Some(checkpoint(5)))]), at(0));
     settle(&mut core, at(0));
@@ -181,12 +186,16 @@ fn quote(ms: i64) -> String {
 }
 
 fn arrive(core: &mut Gate, offset: Offset, event_ms: i64, now: Now) {
-    let value = quote(event_ms);
+    arrive_as(core, "A", offset, event_ms, now);
+}
+
+fn arrive_as(core: &mut Gate, symbol: &str, offset: Offset, event_ms: i64, now: Now) {
+    let value = quote(event_ms).replace(r#""A""#, &format!(r#""{symbol}""#));
     let record = Record {
         partition: 0,
         offset,
         kafka_time: Some(now.wall.0),
-        key: Some(b"A"),
+        key: Some(symbol.as_bytes()),
         value: Some(value.as_bytes()),
     };
     core.handle(Input::Arrivals { records: &[record], generation: GENERATION }, now);

@@ -25,8 +25,9 @@ pub struct Freshness {
     pub last_seen: EventTime,
     /// How serious it is: of `recovered`, the highest level that was reported.
     pub level: Level,
-    /// The threshold that was passed, in milliseconds of open time.
-    pub threshold_ms: i64,
+    /// The level's threshold, in milliseconds of open time; none where the settings no longer have that level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold_ms: Option<i64>,
     /// The calendar whose open time counts.
     pub calendar: String,
     /// When the gate saw it.
@@ -108,7 +109,7 @@ mod tests {
             class: "crypto".into(),
             last_seen: EventTime(1_795_356_000_123),
             level: Level::Error,
-            threshold_ms: 14_400_000,
+            threshold_ms: Some(14_400_000),
             calendar: "24x7".into(),
             detected_at: WallTime(1_795_370_405_000),
             noticed_by: NoticedBy::Clock,

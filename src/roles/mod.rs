@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod bad;
+mod classes;
 pub mod config;
 mod exit;
 pub mod ingest;

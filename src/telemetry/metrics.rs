@@ -76,7 +76,7 @@ pub struct GateMetrics {
     pub rebalances: IntCounter,
     /// Partitions that this instance is taking over and does not read yet.
     pub partitions_restoring: IntGauge,
-    /// Symbols that are silent now, by level.
+    /// Symbols that are silent now, by the highest level reported.
     pub stale_symbols: IntGaugeVec,
     /// Symbols that are watched.
     pub symbols: IntGauge,
@@ -190,9 +190,9 @@ impl Metrics {
             ),
             stale_symbols: self.gauges(
                 "tickgate_stale_symbols",
-                "Symbols that are silent now, by level.",
+                "Symbols that are silent now, by the highest level reported.",
                 &["level"],
-                &["error"],
+                &["warn", "error"],
             ),
             symbols: self.gauge("tickgate_symbols", "Symbols that are watched."),
             store_size: self.gauge("tickgate_store_bytes", "Size of the store on disk."),

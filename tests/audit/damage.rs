@@ -1,7 +1,7 @@
 //! The ways to damage a whole world, each with the breach that must come of it.
 
 use tickgate::audit::{BreachKind, Topic};
-use tickgate::model::{Kind, Source, headers};
+use tickgate::model::{Event, Freshness, Kind, Level, Source, headers};
 use tickgate_state::{Reported, SymbolRow};
 
 use super::world::{Entry, START_MS, THRESHOLD_MS, World, event};
@@ -192,6 +192,33 @@ pub const DAMAGES: &[Damage] = &[
         offset: Some(4),
     },
     Damage {
+        name: "a lower level after a higher one",
+        hurt: |world| {
+            let mut warn = world.bad_data[3].clone();
+            change_event(&mut warn, |said| said.level = Level::Warn);
+            world.bad_data.insert(4, warn);
+        },
+        kind: BreachKind::WrongLevel,
+        topic: Topic::BadData,
+        offset: Some(4),
+    },
+    Damage {
+        name: "a recovered of another level",
+        hurt: |world| change_event(&mut world.bad_data[4], |said| said.level = Level::Warn),
+        kind: BreachKind::WrongLevel,
+        topic: Topic::BadData,
+        offset: Some(4),
+    },
+    Damage {
+        name: "a stale of another length",
+        hurt: |world| {
+            change_event(&mut world.bad_data[3], |said| said.silence_ms = said.silence_ms.map(|ms| ms + 1));
+        },
+        kind: BreachKind::FalseEvent,
+        topic: Topic::BadData,
+        offset: Some(3),
+    },
+    Damage {
         name: "a recovered twice",
         hurt: |world| world.bad_data.insert(5, world.bad_data[4].clone()),
         kind: BreachKind::DuplicateEvent,
@@ -317,6 +344,14 @@ fn last_row(world: &World) -> usize {
         .iter()
         .rposition(|entry| entry.value.is_some() && entry.key.as_deref() != Some(b"k"))
         .unwrap()
+}
+
+fn change_event(entry: &mut Entry, change: impl FnOnce(&mut Freshness)) {
+    let kind = Kind::from_name(std::str::from_utf8(header_of(entry, headers::KIND)).unwrap()).unwrap();
+    let mut event = Event::from_json(kind, entry.value.as_deref().unwrap()).unwrap().unwrap();
+    let (Event::Stale(said) | Event::Recovered(said)) = &mut event;
+    change(said);
+    entry.value = Some(event.to_json());
 }
 
 fn change_row(world: &mut World, change: fn(&mut SymbolRow)) {

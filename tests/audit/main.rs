@@ -7,15 +7,18 @@ mod damage;
 mod table;
 mod world;
 
+use std::sync::Arc;
+
 use damage::DAMAGES;
 use tickgate::audit::{
     BreachKind, Count, Ends, Findings, Message, PartitionCheck, Report, Scope, Topic, TopicNames, Unjudged,
 };
+use tickgate::core::Classes;
 use tickgate::core::record::Record;
 use tickgate::core::rules::judge;
 use tickgate::model::headers;
 use tickgate_state::CheckpointRow;
-use world::{Entry, FINGERPRINT, World};
+use world::{Entry, FINGERPRINT, THRESHOLD_MS, World};
 
 /// What is around a world's records.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,6 +42,7 @@ fn check(world: &World, around: Around) -> Findings {
         staging_end: end,
         staging: world.staging_name.clone(),
         rules: world.rules.clone(),
+        classes: Arc::new(Classes::of_one(None, Some(THRESHOLD_MS))),
         fingerprint: FINGERPRINT + u64::from(around.other_settings),
         shown_max: 20,
     });
@@ -317,4 +321,16 @@ fn more_breaches_than_are_shown_are_counted() {
     let findings = check(&world, Around::default());
     assert_eq!(findings.breaches(BreachKind::LostOutput), 21);
     assert_eq!(findings.offenders().len(), 20);
+}
+
+#[test]
+fn silences_are_measured_anew_and_those_that_nobody_reported_are_counted() {
+    let mut world = World::whole(1, 3, "staging", 1);
+    let findings = check(&world, Around::default());
+    assert_eq!((findings.counted(Count::Stale), findings.counted(Count::SilencesCompared)), (1, 1));
+    assert_eq!(findings.unjudged(Unjudged::UnreportedSilences), 0);
+    world.bad_data.truncate(3);
+    let findings = check(&world, Around::default());
+    assert!(findings.is_whole(), "{:?}", findings.offenders());
+    assert_eq!(findings.unjudged(Unjudged::UnreportedSilences), 1);
 }

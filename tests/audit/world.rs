@@ -207,7 +207,7 @@ pub fn event(kind: Kind, symbol: &str, last_seen: i64, now: i64) -> Entry {
         class: "default".to_owned(),
         last_seen: EventTime(last_seen),
         level: Level::Error,
-        threshold_ms: THRESHOLD_MS,
+        threshold_ms: Some(THRESHOLD_MS),
         calendar: "24x7".to_owned(),
         detected_at: WallTime(now),
         noticed_by: NoticedBy::NextRecord,

@@ -1,12 +1,12 @@
 //! Records that may be anything, through the core as a worker drives it, into messages as the shell builds
 //! them, and past the auditor: each has exactly one output, byte for byte as promised.
 
-use std::{collections::BTreeMap, ops::Bound};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use tickgate::{
     audit::{Count, Ends, Message, PartitionCheck, Scope},
     core::{
-        Effect, Generation, Input, Now, Output, Processor, Record, Settings,
+        Calendar, Class, Classes, Effect, Generation, Input, Now, Output, Processor, Record, Settings,
         effect::{Applied, Span, Writes},
         input::{Failure, Owner, Restored},
         output::describe_unsendable,
@@ -107,7 +107,7 @@ fn settings(small: bool) -> Settings {
         staging: "staging".to_owned(),
         commit_interval_ms: 100,
         round_max_records: 3,
-        error_after_ms: 1_000,
+        classes: Arc::new(classes(small)),
         grace_ms: 50,
         renew_after_ms: i64::MAX / 2,
         hot_symbols: usize::from(!small),
@@ -117,6 +117,22 @@ fn settings(small: bool) -> Settings {
         rules: if small { small_rules } else { rules },
         fingerprint: FINGERPRINT,
     }
+}
+
+/// With a level more and sessions of three seconds where `small`.
+fn classes(small: bool) -> Classes {
+    if !small {
+        return Classes::of_one(None, Some(1_000));
+    }
+    let sessions = (0..100).map(|at| (NOON_MS + at * 7_000, NOON_MS + at * 7_000 + 3_000)).collect();
+    let class = |name: &str, calendar| Class {
+        name: name.into(),
+        calendar,
+        warn_after_ms: Some(500),
+        error_after_ms: Some(1_000),
+    };
+    let coins = (class("coins", Calendar::of_sessions("c", sessions)), vec!["B*".to_owned(), "A".to_owned()]);
+    Classes::new(vec![coins], class(Class::DEFAULT, Calendar::always()))
 }
 
 fn at(ms: i64) -> Now {
@@ -366,6 +382,7 @@ impl World {
             staging_end: end,
             staging: settings.staging.clone(),
             rules: settings.rules.clone(),
+            classes: settings.classes.clone(),
             fingerprint: FINGERPRINT,
             shown_max: 20,
         });

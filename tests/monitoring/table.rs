@@ -70,6 +70,7 @@ fn names_and_units_follow_the_conventions() {
     let metrics = Metrics::new();
     let (gate, _ingest, _sink) = (metrics.gate(), metrics.ingest(), metrics.sink());
     let (_record, _simulate) = (metrics.record(), metrics.simulate());
+    gate.stale_symbols.with_label_values(&["warn"]).set(1);
     gate.stale_symbols.with_label_values(&["error"]).set(1);
     assert_eq!(complaints(&metrics.render()), "");
     let bad = "# HELP tickgate_things Things.\n# TYPE tickgate_things counter\ntickgate_things 1\n";

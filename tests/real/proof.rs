@@ -45,9 +45,10 @@ impl Proof {
             ("removed", expected.removed),
             ("unsendable", 0),
             ("stock_data", expected.accepted),
-            ("stale", expected.silences),
+            // At both levels.
+            ("stale", 2 * expected.silences),
             ("recovered", expected.silences),
-            ("bad_data", expected.rejected + expected.removed + 2 * expected.silences),
+            ("bad_data", expected.rejected + expected.removed + 3 * expected.silences),
         ];
         for (what, wanted) in wanted {
             assert_eq!(self.count(what), wanted, "`{what}` in {:?}, expected {expected:?}", self.counts);

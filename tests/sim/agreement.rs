@@ -13,8 +13,9 @@ use crate::journal::{Body, Staged, Topic, Truth};
 use crate::process::Process;
 use crate::scenario::{Deed, PARTITIONS, Stage, What, play};
 use crate::schedule::Schedule;
-use crate::site::{BASE_MS, GRACE_MS, Site, THRESHOLD_MS};
+use crate::site::{BASE_MS, GRACE_MS, Site};
 use crate::teeth::Planted;
+use crate::watch::THRESHOLD_MS;
 
 /// Time that passes in a turn, and the steps of each process in it.
 const TURN_MS: i64 = 50;

@@ -1,7 +1,7 @@
 //! A deterministic simulation: the real core over a modelled Kafka and a modelled disk, one seed for
 //! everything that happens.
 //!
-//! - `schedule`, `feed`, `outage`: what can happen, and which records come.
+//! - `schedule`, `feed`, `outage`: what can happen, and which records come. `watch`: what silences are held to.
 //! - `journal`, `cleaning`, `offsets`, `group`, `disk`: the models.
 //! - `process`, `worker`, `perform`, `restore`: the interpreter, which is to the models what `roles::process` is to
 //!   the real thing.
@@ -41,6 +41,7 @@ mod site;
 mod tally;
 mod teeth;
 mod trace;
+mod watch;
 mod worker;
 mod world;
 

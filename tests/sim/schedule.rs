@@ -4,6 +4,9 @@
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use crate::site::BASE_MS;
+use crate::watch::Watch;
+
 /// One thing that happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Happening {
@@ -81,6 +84,8 @@ pub struct Schedule {
     /// Whether processes go on where records were deleted unjudged.
     pub accept_loss: bool,
     pub symbols: usize,
+    /// What silences are held to.
+    pub watch: Watch,
     pub steps: usize,
     pub hot_symbols: usize,
     pub round_max_records: usize,
@@ -145,6 +150,7 @@ impl Schedule {
             },
             accept_loss: rng.random_ratio(1, 3),
             symbols: rng.random_range(1..=12),
+            watch: Watch::draw(rng, BASE_MS),
             steps: rng.random_range(400..=1_600),
             hot_symbols: rng.random_range(0..=8),
             round_max_records: rng.random_range(1..=20),
@@ -169,6 +175,7 @@ impl Schedule {
             tampering: Tampering::Nothing,
             accept_loss: false,
             symbols: 0,
+            watch: Watch::plain(),
             steps: 0,
             hot_symbols: 1_000,
             round_max_records: 1_000,

@@ -1,5 +1,7 @@
 //! Everything that processes share, and the checks that look on.
 
+use std::sync::Arc;
+
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tickgate::core::Settings;
@@ -24,7 +26,6 @@ use crate::trace::Trace;
 
 /// Wall time at the start, in ms since 1970.
 pub const BASE_MS: i64 = 1_795_356_000_000;
-pub const THRESHOLD_MS: i64 = 30_000;
 pub const GRACE_MS: i64 = 5_000;
 /// Of the time that a store is trusted for, as much as in the gate.
 const RENEW_AFTER_MS: i64 = 60_000;
@@ -75,7 +76,7 @@ impl Site {
             staging: "staging".to_owned(),
             commit_interval_ms: 100,
             round_max_records: self.schedule.round_max_records,
-            error_after_ms: THRESHOLD_MS,
+            classes: Arc::new(self.schedule.watch.classes()),
             grace_ms: GRACE_MS,
             renew_after_ms: RENEW_AFTER_MS,
             hot_symbols: self.schedule.hot_symbols,
@@ -114,7 +115,7 @@ impl Site {
             self.owners.check(txn, &self.journal)?;
             self.routes.check(txn, &self.journal, &self.reference)?;
             one_output::check(txn, &self.journal, &mut self.reference)?;
-            self.silences.note(txn, &self.journal)?;
+            self.silences.note(txn, &self.journal, &mut self.tally)?;
             self.rounds += 1;
         }
         Ok(())

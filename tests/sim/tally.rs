@@ -58,6 +58,12 @@ pub enum Kind {
     RefusedBeyondEnd,
     RefusedRecreated,
     LossAccepted,
+    StaleWarn,
+    StaleError,
+    RecoveredWarn,
+    RecoveredError,
+    LateDelivery,
+    OfSessions,
     Reset,
 }
 
@@ -113,6 +119,12 @@ const KINDS: [Kind; Kind::Reset as usize + 1] = [
     Kind::RefusedBeyondEnd,
     Kind::RefusedRecreated,
     Kind::LossAccepted,
+    Kind::StaleWarn,
+    Kind::StaleError,
+    Kind::RecoveredWarn,
+    Kind::RecoveredError,
+    Kind::LateDelivery,
+    Kind::OfSessions,
     Kind::Reset,
 ];
 

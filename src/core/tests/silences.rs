@@ -49,7 +49,7 @@ fn the_clock_tells_a_silence_once_and_the_next_record_ends_it() {
     );
     assert_eq!(events(&seen), [Kind::Stale]);
     assert_eq!(core.poll_timeout(at(20_000)).map(|(_, wake)| wake), Some(Wake::Renew));
-    assert_eq!(core.progress().stale_symbols, 1);
+    assert_eq!(core.progress().error_symbols, 1);
     arrive(&mut core, 6, 20_000, at(20_000));
     assert_eq!(events(&settle(&mut core, at(20_000))), [Kind::Recovered]);
 }
@@ -180,8 +180,101 @@ fn each_of_many_silences_is_told_once_and_a_page_that_moved_on_is_put_off() {
     told.sort();
     let expected: Vec<String> = (0..20).map(|at| format!("S{:02}", at * 2)).collect();
     assert_eq!(told, expected);
-    assert_eq!((core.progress().watched_symbols, core.progress().stale_symbols), (20, 20));
+    assert_eq!((core.progress().watched_symbols, core.progress().error_symbols), (40, 20));
     assert!(now.wall.0 < 100_000, "before the others are due");
     let (wait, _) = core.poll_timeout(now).unwrap();
     assert_eq!(now.wall.0 + i64::try_from(wait.as_millis()).unwrap(), 100_000 + 1_000 + 1 + 50);
+}
+
+/// What a round's events say: kind, level, who noticed it, how long the silence was.
+fn said(seen: &[Effect]) -> Vec<String> {
+    let sent = seen
+        .iter()
+        .filter_map(|effect| if let Effect::Send(outputs) = effect { Some(outputs) } else { None });
+    let events = sent.flatten().filter_map(|output| match output {
+        Output::Event { kind, value, .. } => Some((kind, value)),
+        _ => None,
+    });
+    let told = events.map(|(kind, value)| {
+        let value: serde_json::Value = serde_json::from_slice(value).unwrap();
+        let word = |name: &str| value[name].as_str().unwrap().to_owned();
+        format!("{} {} {} {}", kind.name(), word("level"), word("noticed_by"), value["silence_ms"])
+    });
+    told.collect()
+}
+
+fn levels() -> Settings {
+    Settings { classes: Arc::new(Classes::of_one(Some(500), Some(1_000))), ..settings() }
+}
+
+/// A look at the end of everything, at a time.
+fn look(core: &mut Gate, now: Now) -> Vec<String> {
+    core.handle(Input::Tick { generation: GENERATION }, now);
+    said(&settle(core, now))
+}
+
+#[test]
+fn each_level_is_told_once_and_the_end_once() {
+    let mut core = running_with(levels(), &[("A", seen(0))]);
+    assert_eq!(look(&mut core, at(540)), [""; 0], "within the grace");
+    assert_eq!(look(&mut core, at(551)), ["stale warn clock 551"]);
+    assert_eq!((core.progress().warn_symbols, core.progress().error_symbols), (1, 0));
+    let (wait, wake) = core.poll_timeout(at(551)).unwrap();
+    assert_eq!((wait.as_millis(), wake), (1_000, Wake::Look), "the next look, a second later");
+    assert_eq!(look(&mut core, at(1_551)), ["stale error clock 1551"]);
+    assert_eq!((core.progress().warn_symbols, core.progress().error_symbols), (0, 1));
+    assert_eq!(core.poll_timeout(at(5_000)).map(|(_, wake)| wake), Some(Wake::Renew));
+    arrive_as(&mut core, "A", 5, 2_000, at(2_000));
+    assert_eq!(said(&settle(&mut core, at(2_000))), ["recovered error next_record 2000"]);
+}
+
+#[test]
+fn a_silence_that_passed_both_levels_unseen_is_told_at_both() {
+    let mut core = running_with(levels(), &[("A", seen(0)), ("B", seen(0))]);
+    arrive_as(&mut core, "B", 5, 1_001, at(1_001));
+    let expected =
+        ["stale warn next_record 1001", "stale error next_record 1001", "recovered error next_record 1001"];
+    assert_eq!(said(&settle(&mut core, at(1_001))), expected);
+    core.handle(Input::Tick { generation: GENERATION }, at(1_101));
+    settle(&mut core, at(1_101));
+    assert_eq!(look(&mut core, at(1_102)), ["stale warn clock 1102", "stale error clock 1102"]);
+    arrive_as(&mut core, "A", 6, 700, at(1_200));
+    assert_eq!(
+        said(&settle(&mut core, at(1_200))),
+        ["recovered error next_record 700"],
+        "it was late_delivery"
+    );
+}
+
+#[test]
+fn a_warning_that_is_settled_anew_is_not_told_after_the_error() {
+    let reported = Reported { silence_from: 0, warn: false, error: true };
+    let row = SymbolRow { reported: Some(reported), ..seen(0) };
+    let mut core = running_with(levels(), &[("A", row)]);
+    assert_eq!(look(&mut core, at(50_000)), [""; 0]);
+    assert_eq!(core.progress().error_symbols, 1);
+}
+
+#[test]
+fn only_open_time_counts_and_exempt_symbols_are_not_watched() {
+    let sessions = Calendar::of_sessions("sessions", vec![(0, 400), (10_000, 10_400), (20_000, 20_400)]);
+    let class = |name: &str, calendar, error_after_ms| Class {
+        name: name.into(),
+        calendar,
+        warn_after_ms: None,
+        error_after_ms,
+    };
+    let listed = vec![
+        (class("shares", sessions, Some(1_000)), vec!["A*".to_owned()]),
+        (class("exempt", Calendar::always(), None), vec!["E".to_owned()]),
+    ];
+    let classes = Arc::new(Classes::new(listed, class("default", Calendar::always(), Some(60_000))));
+    let mut core = running_with(Settings { classes, ..settings() }, &[("AB", seen(100)), ("E", seen(0))]);
+    assert_eq!(core.progress().watched_symbols, 1);
+    let (wait, _) = core.poll_timeout(at(0)).unwrap();
+    // 300 ms of the first session, 400 of the second, 300 and one of the third, and the grace.
+    assert_eq!(wait.as_millis(), 20_301 + 50);
+    assert_eq!(look(&mut core, at(20_351)), ["stale error clock 1051"]);
+    arrive_as(&mut core, "E", 5, 90_000, at(90_000));
+    assert_eq!(said(&settle(&mut core, at(90_000))), [""; 0]);
 }

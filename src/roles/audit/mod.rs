@@ -21,15 +21,17 @@ mod table;
 
 use std::{
     io::{self, Write},
+    sync::Arc,
     time::Duration,
 };
 
 use self::kafka::{Kafka, Range};
-use super::{Exit, Failure, process::rule_settings, reach};
+use super::{Exit, Failure, classes::classes, process::rule_settings, reach};
 use crate::{
     audit::{Count, Ends, Findings, PartitionCheck, Report, Scope, TopicNames, Unjudged},
     config::Config,
     core::{
+        Classes,
         record::Record,
         rules::{RuleSettings, judge},
     },
@@ -81,6 +83,7 @@ pub fn audit(args: &Args, config: &Config) -> Result<Report, Failure> {
     let audit = Audit {
         kafka,
         rules: rule_settings(config),
+        classes: Arc::new(classes(config)),
         fingerprint: config.fingerprint(),
         topics,
         shown_max: args.show,
@@ -104,6 +107,7 @@ struct Audit {
     kafka: Kafka,
     topics: TopicNames,
     rules: RuleSettings,
+    classes: Arc<Classes>,
     fingerprint: u64,
     shown_max: usize,
 }
@@ -149,6 +153,7 @@ impl Audit {
                 staging_end: range.end,
                 staging: self.topics.staging.clone(),
                 rules: self.rules.clone(),
+                classes: self.classes.clone(),
                 fingerprint: self.fingerprint,
                 shown_max: self.shown_max,
             });

@@ -25,6 +25,7 @@ use anyhow::anyhow;
 use nix::sys::statvfs::statvfs;
 use tickgate_state::{OpenError, Store, StoreError, StoreIdentity, StoreOptions};
 
+use super::classes::{classes, tell_of_ending_calendars};
 use super::{Exit, Failure, Shutdown};
 use crate::config::{Config, JournalKind, Treatment};
 use crate::core::processor::Progress;
@@ -93,6 +94,7 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
     #[cfg(feature = "fault-points")]
     let fault_point = fault_point::FaultPoint::from_environment().map_err(Failure::settings)?;
     let shutdown = Shutdown::on_signals().map_err(Failure::breach)?;
+    tell_of_ending_calendars(config, wall_ms());
     let store = Arc::new(open_store(config, &shutdown)?);
     let state_dir = &config.process.state_dir;
     let instance = config.process.instance_id.clone().unwrap_or_else(|| remembered::instance_name(state_dir));
@@ -280,7 +282,7 @@ fn settings(config: &Config, args: &Args) -> Settings {
         staging: config.topics.staging.clone(),
         commit_interval_ms: ms(config.process.commit_interval),
         round_max_records: count(config.process.round_max_records),
-        error_after_ms: ms(config.freshness.error_after),
+        classes: Arc::new(classes(config)),
         grace_ms: ms(config.freshness.grace),
         renew_after_ms: ms(RENEW_AFTER),
         hot_symbols: count(config.process.hot_symbols) / count(config.process.workers).max(1),
@@ -345,8 +347,10 @@ impl Shared {
         }
         let sum =
             |of: fn(&Progress) -> usize| i64::try_from(all.iter().map(of).sum::<usize>()).unwrap_or(i64::MAX);
-        self.metrics.symbols.set(sum(|progress| progress.watched_symbols + progress.stale_symbols));
-        self.metrics.stale_symbols.with_label_values(&["error"]).set(sum(|progress| progress.stale_symbols));
+        self.metrics.symbols.set(sum(|progress| progress.watched_symbols));
+        let stale = |level| self.metrics.stale_symbols.with_label_values(&[level]);
+        stale("warn").set(sum(|progress| progress.warn_symbols));
+        stale("error").set(sum(|progress| progress.error_symbols));
     }
 
     /// Notes how many rows a worker's restore has yet to read.

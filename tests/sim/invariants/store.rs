@@ -11,6 +11,7 @@ use super::{Breach, hold};
 use crate::disk::{Table, put};
 use crate::journal::{Body, Entry, Journal, Topic};
 use crate::reference::{End, Reference, Seen};
+use crate::watch::Watch;
 
 /// What was ever committed in the changelog below a position.
 pub fn view(journal: &Journal, partition: Partition, position: Offset) -> Table {
@@ -99,7 +100,12 @@ pub fn check_given_up(
 }
 
 /// When everything has been worked off and every silence is over its threshold.
-pub fn check_drained(journal: &Journal, partition: Partition, reference: &Reference) -> Result<(), Breach> {
+pub fn check_drained(
+    journal: &Journal,
+    partition: Partition,
+    reference: &Reference,
+    watch: &Watch,
+) -> Result<(), Breach> {
     let end = journal.high_watermark(Topic::Changelog, partition);
     let table = fold(end, journal.readable(Topic::Changelog, partition, 0, end));
     check_whole(journal, partition, &table, reference)?;
@@ -109,8 +115,13 @@ pub fn check_drained(journal: &Journal, partition: Partition, reference: &Refere
         .filter_map(|(_, symbol, spans)| Some((symbol, spans.last().filter(|span| span.end == End::Open)?)));
     for (symbol, span) in open {
         let reported = table.rows.get(symbol).and_then(|row| row.reported);
-        let expected = Reported { silence_from: span.last_seen, warn: false, error: true };
-        hold(reported == Some(expected), || {
+        let held = watch.of(symbol);
+        let expected = held.error_ms.map(|_| Reported {
+            silence_from: span.last_seen,
+            warn: held.warn_ms.is_some(),
+            error: true,
+        });
+        hold(reported == expected, || {
             format!("partition {partition}: `{symbol}` is silent, its row says {reported:?}")
         })?;
     }
