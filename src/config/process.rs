@@ -21,7 +21,8 @@ pub struct ProcessConfig {
     pub group: String,
     /// `workers`: threads of one instance, each a group member: 1 to 64. Default: 1.
     pub workers: u32,
-    /// `state_dir`: the instance's own folder for its store. Default: `data/state`.
+    /// `state_dir`: the instance's own folder for its store; `{slot}` in it stands for the first number whose folder no
+    /// other instance has, so that instances may be started alike. Default: `data/state`.
     pub state_dir: PathBuf,
     /// `commit_interval`: how long a round gathers records before it commits. Default: `100ms`.
     pub commit_interval: Duration,

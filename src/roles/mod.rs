@@ -5,9 +5,11 @@
 
 pub mod audit;
 pub mod bad;
+mod caught_up;
 mod classes;
 pub mod config;
 mod exit;
+pub mod health;
 pub mod ingest;
 pub mod process;
 pub mod record;
@@ -38,6 +40,8 @@ pub enum Role {
     Bad(bad::Args),
     /// Says what settings are in force and where each value came from
     Config(config::Args),
+    /// Asks the roles on this host whether they are ready
+    Health(health::Args),
     /// The gate: checks every record of staging, exactly once
     Process(process::Args),
     /// Looks after the state that the gate keeps
@@ -66,6 +70,7 @@ impl Role {
             Self::Audit(args) => audit::run(&args, config),
             Self::Bad(args) => bad::run(&args, config),
             Self::Config(args) => config::run(&args, config),
+            Self::Health(args) => health::run(&args, config),
             Self::Process(args) => process::run(&args, config),
             Self::State(args) => state::run(&args, config),
             Self::Ingest(args) => ingest::run(&args, config),

@@ -76,3 +76,47 @@ fn names_and_units_follow_the_conventions() {
     let bad = "# HELP tickgate_things Things.\n# TYPE tickgate_things counter\ntickgate_things 1\n";
     assert!(complaints(bad).contains("_total"), "{}", complaints(bad));
 }
+
+/// The metrics among the fields of a text's structs.
+fn fields(text: &str) -> Vec<&str> {
+    let is_metric = |kind: &str| ["Counter", "Gauge", "Histogram"].iter().any(|word| kind.contains(word));
+    let public = text.lines().filter_map(|line| line.trim().strip_prefix("pub ")?.strip_suffix(','));
+    let named = public.filter_map(|line| line.split_once(": "));
+    named.filter(|(_, kind)| is_metric(kind)).map(|(name, _)| name).collect()
+}
+
+/// All Rust files of a folder of the checkout, and of its folders.
+fn sources(folder: &str) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(crate::checkout(folder)).unwrap() {
+        let path = entry.unwrap().path();
+        let inside = format!("{folder}/{}", path.file_name().unwrap().to_str().unwrap());
+        if path.is_dir() {
+            text += &sources(&inside);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            text += &crate::read(&inside);
+        }
+    }
+    text
+}
+
+/// A metric that no role sets would be a false zero for ever.
+#[test]
+fn every_metric_is_fed_by_a_role() {
+    let roles: String = sources("src/roles").split_whitespace().collect();
+    let table = crate::read("src/telemetry/metrics.rs") + &sources("src/telemetry/metrics");
+    let fields = fields(&table);
+    assert!(fields.len() >= 40, "only {} metrics were found", fields.len());
+    let is_fed = |name: &&&str| {
+        ["set", "inc", "with_label_values", "observe", "add", "start_timer"]
+            .iter()
+            .any(|how| roles.contains(&format!(".{name}.{how}")))
+            // Of another name there: borrowed, or taken out of its struct.
+            || roles.contains(&format!("metrics.{name},"))
+            || roles.contains(&format!("metrics.{name};"))
+            || roles.contains(&format!("metrics.{name})"))
+    };
+    let unfed: Vec<_> = fields.iter().filter(|name| !is_fed(name)).collect();
+    assert!(unfed.is_empty(), "no role sets {unfed:?}");
+    assert_eq!(self::fields("    pub a: IntGauge,\n    b: Gauge,\n    pub c: Lag,"), ["a"]);
+}

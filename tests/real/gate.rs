@@ -278,6 +278,13 @@ impl Gate {
         value.map_or(0, |value| value.parse().unwrap())
     }
 
+    /// The value of a gauge, likewise.
+    pub fn gauge(&self, name: &str) -> f64 {
+        let metrics = self.get("/metrics").expect("a running instance has metrics");
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
+    }
+
     fn ended(&mut self, patience: Duration) -> ExitStatus {
         let child = self.child.as_mut().expect("it is running");
         let status = wait_for("end of the process", patience, || child.try_wait().unwrap());

@@ -10,6 +10,7 @@ mod agreement;
 mod alerts;
 mod audit;
 mod bad_data;
+mod batches;
 mod brokers;
 mod cluster;
 #[cfg(feature = "fault-points")]
@@ -28,6 +29,7 @@ mod held_up;
 mod ingest;
 #[cfg(feature = "fault-points")]
 mod killed;
+mod lag;
 mod lease;
 #[cfg(feature = "fault-points")]
 mod membership;
@@ -53,6 +55,7 @@ mod startup;
 mod state;
 mod stores;
 mod topics;
+mod upstream;
 #[cfg(feature = "fault-points")]
 mod zombies;
 

@@ -82,7 +82,25 @@ impl Owners {
         topic: &str,
         of: &[Partition],
     ) -> Result<Vec<(Partition, Option<Offset>)>, KafkaError> {
-        let found = self.committed.committed_offsets(list(topic, of, RdOffset::Invalid)?, self.patience)?;
+        self.offsets(&self.committed, topic, of)
+    }
+
+    /// The committed offsets, pending commits ignored.
+    pub fn committed_offsets(
+        &self,
+        topic: &str,
+        of: &[Partition],
+    ) -> Result<Vec<(Partition, Option<Offset>)>, KafkaError> {
+        self.offsets(&self.uncommitted, topic, of)
+    }
+
+    fn offsets(
+        &self,
+        consumer: &BaseConsumer<Logged>,
+        topic: &str,
+        of: &[Partition],
+    ) -> Result<Vec<(Partition, Option<Offset>)>, KafkaError> {
+        let found = consumer.committed_offsets(list(topic, of, RdOffset::Invalid)?, self.patience)?;
         found
             .elements()
             .iter()

@@ -18,6 +18,12 @@ use crate::telemetry::metrics::IngestMetrics;
 
 /// Kafka's part of readiness.
 const KAFKA: &str = "kafka";
+
+/// Nothing is known of the brokers yet.
+pub(super) fn awaits_brokers(readiness: &Readiness) {
+    readiness.awaits(KAFKA, "brokers");
+}
+
 /// Waits until brokers answer and have the topics; `false` when told to stop first.
 pub(super) fn wait_for_topics(
     config: &Config,

@@ -32,6 +32,11 @@ const TOPIC_PAUSE: Duration = Duration::from_millis(200);
 /// Terms that wait to be taken up; the next one begins only when the last is over.
 const TERMS_MAX: usize = 1;
 
+/// Nothing is known of the lease yet.
+pub(super) fn awaits_topic(readiness: &Readiness) {
+    readiness.awaits(LEASE, "its topic");
+}
+
 /// A member of the lease's group.
 pub(super) struct Lease {
     terms: tasks::Receiver<Held>,
@@ -50,7 +55,6 @@ impl Lease {
         shutdown: &Shutdown,
     ) -> Result<Option<Self>, Failure> {
         let topic = config.lease_topic();
-        readiness.awaits(LEASE, "its topic");
         if !wait_for_topic(config, &topic, &readiness, shutdown)? {
             return Ok(None);
         }

@@ -11,6 +11,7 @@ mod delivery;
 mod lease;
 mod source;
 mod status;
+mod term;
 
 pub(in crate::roles) use self::source::stream_settings;
 
@@ -24,6 +25,7 @@ use self::{
     lease::Lease,
     source::{Event, Permit, Source},
     status::Status,
+    term::Term,
 };
 use super::{Exit, Failure, Shutdown};
 use crate::config::{Config, FeedMode, LeaseKind, expand_symbols};
@@ -34,7 +36,7 @@ use crate::journal::kafka::appender::Fatal;
 use crate::journal::kafka::client;
 use crate::journal::kafka::lease::Held;
 use crate::telemetry::health::{self, Pages, Readiness};
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{IngestMetrics, Metrics};
 
 /// How long a stop takes, acknowledgements included; 5 s are promised.
 const STOP_TIMEOUT: Duration = Duration::from_secs(4);
@@ -47,34 +49,64 @@ const SHOW_EVERY: Duration = Duration::from_millis(500);
 
 /// Arguments of `tickgate ingest`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Ends by itself after so long, with 0 when all that it received was delivered, or when another ingester held
+    /// the lease; with 3 when there was neither a feed nor brokers to deliver to in all that time
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    lasts: Option<Duration>,
+}
 
-/// Feeds `staging` until told to stop.
-pub fn run(_args: &Args, config: &Config) -> Result<Exit, Failure> {
+/// Feeds `staging` until told to stop, or for as long as asked.
+pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
     let shutdown = Shutdown::on_signals().map_err(Failure::breach)?;
+    let readiness = Readiness::default();
+    let term = args.lasts.map(|lasts| Term::begin(lasts, &shutdown, &readiness));
+    let metrics = Metrics::new();
+    let shown = metrics.ingest();
+    let exit = feed(config, &shutdown, metrics, &shown, &readiness)?;
+    match term {
+        Some(term) if shown.delivered.get() == 0 => term.end().map(|()| exit),
+        _ => Ok(exit),
+    }
+}
+
+fn feed(
+    config: &Config,
+    shutdown: &Shutdown,
+    metrics: Metrics,
+    shown: &IngestMetrics,
+    readiness: &Readiness,
+) -> Result<Exit, Failure> {
     client::check_properties(&config.kafka).map_err(Failure::settings)?;
     let source = Source::new(&config.finnhub)?;
-    let metrics = Metrics::new();
-    let (shown, readiness) = (metrics.ingest(), Readiness::default());
     let symbols = expand_symbols(&config.finnhub.symbols).len();
     let status = Status::new(shown.clone(), readiness.clone(), symbols);
+    // A recording is nobody else's.
+    let is_shared = config.finnhub.mode != FeedMode::File && config.ingest.lease == LeaseKind::Kafka;
+    // Told before it is looked for: in between, nothing would seem to be waited for.
+    delivery::awaits_brokers(readiness);
+    if is_shared {
+        lease::awaits_topic(readiness);
+    } else {
+        status.held();
+    }
     let pages = Pages { metrics, readiness: readiness.clone(), instance: None };
     health::serve(config.ingest.http, None, pages).map_err(Failure::settings)?;
 
-    if !delivery::wait_for_topics(config, &readiness, &shutdown)? {
+    if !delivery::wait_for_topics(config, readiness, shutdown)? {
         return Ok(Exit::Whole);
     }
     let delivery = Delivery::new(config, shown.clone(), readiness.clone()).map_err(Failure::settings)?;
-    let lease = match (config.finnhub.mode, config.ingest.lease) {
-        // A recording is nobody else's.
-        (FeedMode::File, _) | (_, LeaseKind::None) => None,
-        (_, LeaseKind::Kafka) => match Lease::join(config, shown, readiness, &shutdown)? {
-            Some(lease) => Some(lease),
-            None => return Ok(Exit::Whole),
-        },
+    let lease = if is_shared {
+        let Some(lease) = Lease::join(config, shown.clone(), readiness.clone(), shutdown)? else {
+            return Ok(Exit::Whole);
+        };
+        Some(lease)
+    } else {
+        None
     };
     let mut ingest = Ingest { source, delivery, status, lease, is_broken: false };
-    let fed = tokio::runtime::Handle::current().block_on(ingest.feed(&shutdown));
+    let fed = tokio::runtime::Handle::current().block_on(ingest.feed(shutdown));
     // The thread leaves the group on its own when the stop is asked for, and when the feed is let go.
     shutdown.request();
     let undelivered = ingest.delivery.finish(fed.as_ref().copied().unwrap_or(STOP_TIMEOUT));

@@ -1,10 +1,12 @@
 //! `tickgate process`: the gate. Opens the store, waits for Kafka, runs the workers, stops in order.
 
+mod batch;
 mod counting;
 #[cfg(feature = "fault-points")]
 mod fault_point;
 mod lag;
 mod naming;
+mod opening;
 mod outputs;
 mod perform;
 mod remembered;
@@ -15,7 +17,6 @@ mod tokens;
 mod worker;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -23,8 +24,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::anyhow;
 use nix::sys::statvfs::statvfs;
-use tickgate_state::{OpenError, Store, StoreError, StoreIdentity, StoreOptions};
+use tickgate_state::{Store, StoreError};
 
+use super::caught_up::stopped;
 use super::classes::{classes, tell_of_ending_calendars};
 use super::{Exit, Failure, Shutdown};
 use crate::config::{Config, JournalKind, Treatment};
@@ -39,6 +41,7 @@ use crate::telemetry::health::{self, Pages, Readiness};
 use crate::telemetry::instance::InstanceView;
 use crate::telemetry::metrics::{GateMetrics, Metrics};
 use crate::telemetry::rarely::{REMINDER_EVERY, Rarely};
+use batch::Batch;
 use remembered::Remembered;
 use replica::Replica;
 use tokens::Tokens;
@@ -46,9 +49,6 @@ use worker::Worker;
 
 /// How long a stop may take before whatever still waits is left to the successor.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
-/// How long a state directory may be in use by a process that is on its way out.
-const LOCKED_FOR: Duration = Duration::from_secs(10);
-const LOCK_PAUSE: Duration = Duration::from_millis(100);
 /// A partition without a round for so long gets one without records, so that no store of it counts as forgotten.
 const RENEW_AFTER: Duration = Duration::from_hours(12);
 /// Bounds by time what a crash makes the next start replay.
@@ -60,6 +60,9 @@ pub struct Args {
     /// Go on where staging no longer holds the next records; the lost range is logged
     #[arg(long)]
     accept_loss: bool,
+    /// Ends with 0 once the group, whoever is in it, has committed all that is there now; stopped before, with 1
+    #[arg(long)]
+    until_caught_up: bool,
 }
 
 /// What the workers of an instance share.
@@ -95,12 +98,15 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
     let fault_point = fault_point::FaultPoint::from_environment().map_err(Failure::settings)?;
     let shutdown = Shutdown::on_signals().map_err(Failure::breach)?;
     tell_of_ending_calendars(config, wall_ms());
-    let store = Arc::new(open_store(config, &shutdown)?);
-    let state_dir = &config.process.state_dir;
-    let instance = config.process.instance_id.clone().unwrap_or_else(|| remembered::instance_name(state_dir));
+    let (store, state_dir) = opening::open(config, &shutdown)?;
+    let store = Arc::new(store);
+    let instance =
+        config.process.instance_id.clone().unwrap_or_else(|| remembered::instance_name(&state_dir));
+    let mut config = config.clone();
+    config.process.state_dir = state_dir;
     let metrics = Metrics::new();
     let shared = Arc::new(Shared {
-        settings: settings(config, args),
+        settings: settings(&config, args),
         changelog: config.changelog(),
         started_ms: wall_ms(),
         origin: Instant::now(),
@@ -108,7 +114,7 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
         store,
         metrics: metrics.gate(),
         readiness: Readiness::default(),
-        remembered: Remembered::read(state_dir),
+        remembered: Remembered::read(&config.process.state_dir),
         view: InstanceView::new(instance.clone(), config.process.group.clone()),
         instance,
         shutdown,
@@ -125,15 +131,17 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
     let queries = query::routes(query::Asked::new(Arc::clone(&shared.store), shared.view.clone()));
     health::serve_with(config.process.http, Some(&tell), pages, queries).map_err(Failure::settings)?;
     if !wait_for_kafka(&shared)? {
-        return Ok(Exit::Whole);
+        return stopped(args.until_caught_up);
     }
+    let batch = if args.until_caught_up { Some(Batch::begin(&shared)?) } else { None };
     // Told before they start: between the two, nobody would seem to be waited for.
     for index in 0..shared.config.process.workers {
         shared.readiness.awaits(&worker::name(index), "its start");
     }
     shared.readiness.met("process");
     let stops = run_workers(&shared)?;
-    finish(&shared, stops)
+    finish(&shared, stops)?;
+    stopped(batch.is_some_and(|batch| !batch.is_over()))
 }
 
 /// One worker that ends, by a defect too, takes its instance with it: half an instance helps nobody.
@@ -180,7 +188,7 @@ fn run_workers(shared: &Arc<Shared>) -> Result<Vec<Stop>, Failure> {
     Ok(stops)
 }
 
-fn finish(shared: &Shared, stops: Vec<Stop>) -> Result<Exit, Failure> {
+fn finish(shared: &Shared, stops: Vec<Stop>) -> Result<(), Failure> {
     let flushed = shared.store.flush();
     let mut in_order = true;
     for stop in stops {
@@ -213,34 +221,7 @@ fn finish(shared: &Shared, stops: Vec<Stop>) -> Result<Exit, Failure> {
             "stopped before the brokers had answered; the next owner reads the open round's input again"
         );
     }
-    Ok(Exit::Whole)
-}
-
-/// A damaged store is set aside and rebuilt from the changelog; what another owner may need is left alone.
-fn open_store(config: &Config, shutdown: &Shutdown) -> Result<Store, Failure> {
-    let dir = &config.process.state_dir;
-    let identity = StoreIdentity {
-        group: config.process.group.clone(),
-        changelog: config.changelog(),
-        cluster: String::new(),
-    };
-    let give_up = Instant::now() + LOCKED_FOR;
-    let open = |dir: &Path| loop {
-        match Store::open(dir, &identity, &StoreOptions::default()) {
-            // A process that was killed holds its lock until the system has cleared it away.
-            Err(OpenError::Locked { .. }) if Instant::now() < give_up && !shutdown.wait(LOCK_PAUSE) => {}
-            opened => return opened,
-        }
-    };
-    let opened = match open(dir) {
-        Err(OpenError::Damaged { reason, .. }) => {
-            let aside = Store::set_aside(dir).map_err(Failure::settings)?;
-            tracing::error!(reason, aside = %aside.display(), "the store is damaged; rebuilding it from the changelog");
-            open(dir)
-        }
-        opened => opened,
-    };
-    opened.map_err(Failure::settings)
+    Ok(())
 }
 
 /// Waits until brokers answer and all topics are there; whether to go on.

@@ -102,8 +102,8 @@ impl<'a> Loading<'a> {
         }
     }
 
-    /// Loads until told to stop, or until the group has caught up where that is asked for.
-    pub(super) async fn run(&mut self, shutdown: &Shutdown) -> Result<(), Failure> {
+    /// Loads until told to stop, or until the group has caught up where that is asked for: whether it has.
+    pub(super) async fn run(&mut self, shutdown: &Shutdown) -> Result<bool, Failure> {
         let ended = self.turns(shutdown).await;
         if ended.is_ok() {
             self.drain().await?;
@@ -127,12 +127,12 @@ impl<'a> Loading<'a> {
         }
     }
 
-    async fn turns(&mut self, shutdown: &Shutdown) -> Result<(), Failure> {
+    async fn turns(&mut self, shutdown: &Shutdown) -> Result<bool, Failure> {
         while !shutdown.is_requested() {
             self.hear_group();
             if self.hear_offsets()? {
                 tracing::info!("caught up: the group has committed all that was there at the start");
-                return Ok(());
+                return Ok(true);
             }
             let has_read = self.read()?;
             self.start_writes();
@@ -152,7 +152,7 @@ impl<'a> Loading<'a> {
             };
             done.map_or(Ok(()), |done| self.take_in(done))?;
         }
-        Ok(())
+        Ok(false)
     }
 
     // ---- the group ----

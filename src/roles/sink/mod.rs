@@ -27,6 +27,7 @@ pub(super) use self::reading::row_of;
 pub(super) use self::schema::failure as unusable;
 use self::status::{CASSANDRA, KAFKA};
 use self::writing::Writer;
+use super::caught_up::{CaughtUp, stopped};
 use super::waiting::wait_for_topics;
 use super::{Exit, Failure, Shutdown};
 use crate::config::Config;
@@ -58,7 +59,7 @@ const TUNING: [(&str, &str); 5] = [
 pub struct Args {
     #[command(subcommand)]
     action: Option<Action>,
-    /// Ends with 0 once the group has committed all that is there now
+    /// Ends with 0 once the group, whoever is in it, has committed all that is there now; stopped before, with 1
     #[arg(long)]
     until_caught_up: bool,
     /// Goes on where records are gone before they were loaded, and says how many
@@ -87,11 +88,11 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
     health::serve(config.sink.http, None, pages).map_err(Failure::settings)?;
 
     let Some(table) = Handle::current().block_on(connect(config, &readiness, &shutdown))? else {
-        return Ok(Exit::Whole);
+        return stopped(args.until_caught_up);
     };
     let topics = [&*config.topics.stock_data, &config.sink.dead_letter];
     if !wait_for_topics(config, topics, KAFKA, &readiness, &shutdown)? {
-        return Ok(Exit::Whole);
+        return stopped(args.until_caught_up);
     }
     let dead_letters = DeadLetters::new(config).map_err(Failure::settings)?;
     let (pulse, letters_pulse) = (Pulse::new(), Pulse::new());
@@ -101,7 +102,8 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
     let mut loading = Loading::new(config, args.accept_loss, membership, offsets, writer, readiness);
     let ended = Handle::current().block_on(loading.run(&shutdown));
     loading.leave();
-    ended.map(|()| Exit::Whole)
+    let has_caught_up = ended?;
+    stopped(args.until_caught_up && !has_caught_up)
 }
 
 /// A session with Cassandra and the schema as expected; `None` when told to stop first.
@@ -141,12 +143,8 @@ fn watch(args: &Args, config: &Config) -> Result<Offsets, Failure> {
     let owners = Owners::new(client::base_config(&config.kafka, "sink-offsets"), &config.sink.group)
         .map_err(Failure::settings)?;
     let topic = &config.topics.stock_data;
-    let all = if args.until_caught_up {
-        Some(owners.partitions(topic).map_err(Failure::unreachable)?)
-    } else {
-        None
-    };
-    Offsets::watch(owners, topic.clone(), all).map_err(Failure::breach)
+    let caught_up = args.until_caught_up.then(|| CaughtUp::with(topic));
+    Offsets::watch(owners, topic.clone(), caught_up).map_err(Failure::breach)
 }
 
 fn join(config: &Config) -> Result<Membership, Failure> {

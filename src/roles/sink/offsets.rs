@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 
+use super::super::caught_up::CaughtUp;
 use crate::journal::kafka::owners::Owners;
 use crate::model::{Offset, Partition};
 
@@ -51,12 +52,11 @@ pub(super) struct Offsets {
 }
 
 impl Offsets {
-    /// Starts the thread; it ends with this. With `all`, how many partitions there are, it also says when the
-    /// group has caught up with what is there now.
-    pub(super) fn watch(owners: Owners, topic: String, all: Option<Partition>) -> std::io::Result<Self> {
+    /// Starts the thread; it ends with this. With `caught_up` it also says when the group has.
+    pub(super) fn watch(owners: Owners, topic: String, caught_up: Option<CaughtUp>) -> std::io::Result<Self> {
         let (asks, questions) = channel();
         let (replies, answers) = channel();
-        let asker = Asker { owners, topic, replies, targets: None, all };
+        let asker = Asker { owners, topic, replies, caught_up };
         thread::Builder::new().name("offsets".to_owned()).spawn(move || asker.run(&questions))?;
         Ok(Self { asks, answers })
     }
@@ -77,9 +77,7 @@ struct Asker {
     owners: Owners,
     topic: String,
     replies: Sender<Answer>,
-    all: Option<Partition>,
-    /// Where the partitions ended at the start, once that is known.
-    targets: Option<BTreeMap<Partition, Offset>>,
+    caught_up: Option<CaughtUp>,
 }
 
 impl Asker {
@@ -87,7 +85,7 @@ impl Asker {
         let mut of: Vec<Partition> = Vec::new();
         let mut is_new = false;
         loop {
-            let wait = if is_new || self.all.is_some() { PAUSE } else { ENDS_EVERY };
+            let wait = if is_new || self.caught_up.is_some() { PAUSE } else { ENDS_EVERY };
             match questions.recv_timeout(wait) {
                 Ok(partitions) => (of, is_new) = (partitions, true),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -100,7 +98,7 @@ impl Asker {
                     Ok(None)
                 },
                 if is_new { Ok(None) } else { self.ends(&of).map(|ends| Some(Answer::Ends(ends))) },
-                self.caught_up().map(|is_so| is_so.then_some(Answer::CaughtUp)),
+                self.has_caught_up().map(|is_so| is_so.then_some(Answer::CaughtUp)),
             ];
             for answer in answers.into_iter().filter_map(Result::transpose) {
                 let answer = answer.unwrap_or_else(|error| {
@@ -138,16 +136,7 @@ impl Asker {
         Ok(committed.into_iter().filter_map(standing).collect())
     }
 
-    fn caught_up(&mut self) -> Result<bool, KafkaError> {
-        let Some(all) = self.all else { return Ok(false) };
-        let all: Vec<Partition> = (0..all).collect();
-        let targets = match &mut self.targets {
-            Some(targets) => targets,
-            targets => targets.insert(self.owners.last_stable(&self.topic, &all)?),
-        };
-        let committed = self.owners.stable_offsets(&self.topic, &all)?;
-        Ok(committed.iter().all(|(partition, offset)| {
-            targets.get(partition).is_some_and(|target| *target == 0 || offset.unwrap_or(0) >= *target)
-        }))
+    fn has_caught_up(&mut self) -> Result<bool, KafkaError> {
+        self.caught_up.as_mut().map_or(Ok(false), |caught_up| caught_up.look(&self.owners))
     }
 }
