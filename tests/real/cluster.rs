@@ -71,12 +71,18 @@ impl Settings {
     /// The binary with these settings and no other variable of ours.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tickgate"));
+        self.give(&mut command);
+        command.args(arguments);
+        command
+    }
+
+    /// Gives a program these settings and no other variable of ours.
+    pub fn give(&self, command: &mut Command) {
         let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TICKGATE_"));
         for (name, _) in ours {
             command.env_remove(name);
         }
-        command.args(arguments).envs(self.variables.iter().cloned());
-        command
+        command.envs(self.variables.iter().cloned());
     }
 
     /// Runs the binary to its end.

@@ -13,6 +13,7 @@ mod bad_data;
 mod batches;
 mod brokers;
 mod cluster;
+mod composed;
 #[cfg(feature = "fault-points")]
 mod defects;
 #[cfg(feature = "fault-points")]
