@@ -14,6 +14,9 @@ use crate::journal::kafka::owners::Owners;
 use crate::model::{Offset, Partition};
 use crate::telemetry::rarely::{REMINDER_EVERY, Rarely};
 
+/// How many partitions a line of the log names.
+const TOLD_MAX: usize = 8;
+
 /// What is left to be committed.
 pub(super) struct CaughtUp {
     topic: String,
@@ -76,14 +79,19 @@ impl CaughtUp {
             && let Some(_held_back) = self.reminders.admit(Instant::now())
         {
             let partitions = left.len();
-            tracing::info!(
-                partitions,
-                "not caught up yet: {partitions} partitions of `{}` are not committed to their end: {left:?}",
-                self.topic
-            );
+            tracing::info!(partitions, "not caught up yet with `{}`: {}", self.topic, in_words(left));
         }
         Ok(left.is_empty())
     }
+}
+
+/// The first of what is left: `partition 3 at 7 of 9`.
+fn in_words(left: &BTreeMap<Partition, Left>) -> String {
+    let place = |(partition, left): (&Partition, &Left)| {
+        format!("partition {partition} at {} of {}", left.committed.unwrap_or(0), left.end)
+    };
+    let told = left.iter().take(TOLD_MAX).map(place).collect::<Vec<_>>().join(", ");
+    if left.len() > TOLD_MAX { format!("{told}, and {} more", left.len() - TOLD_MAX) } else { told }
 }
 
 /// Where the partitions end now that hold anything.

@@ -7,6 +7,7 @@
 
 mod access;
 mod agreement;
+mod airflow;
 mod alerts;
 mod audit;
 mod bad_data;

@@ -1,7 +1,7 @@
 //! Alerts reach people, and their end does: Prometheus and Alertmanager scrape a running pipeline with the very
 //! rules and settings of `prometheus/`, only faster, while things go wrong.
 
-mod monitoring;
+pub mod monitoring;
 mod table;
 mod webhook;
 

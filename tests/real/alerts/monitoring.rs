@@ -4,6 +4,7 @@
 use std::{
     fmt::Write,
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -22,7 +23,7 @@ const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3
 pub struct Monitoring {
     /// Before its folder.
     prometheus: MonitoringServer,
-    _alertmanager: MonitoringServer,
+    alertmanager: MonitoringServer,
     pub webhook: Webhook,
     folder: TempDir,
 }
@@ -48,7 +49,12 @@ impl Monitoring {
         place("prometheus.yml", "127.0.0.1:9093", &alertmanager.address().to_string());
         let prometheus =
             MonitoringServer::prometheus(folder.path(), &settings.join("prometheus.yml")).unwrap();
-        Self { prometheus, _alertmanager: alertmanager, webhook, folder }
+        Self { prometheus, alertmanager, webhook, folder }
+    }
+
+    /// Where Alertmanager answers.
+    pub fn alertmanager(&self) -> SocketAddr {
+        self.alertmanager.address()
     }
 
     /// Has a role scraped where it answers; Prometheus sees the file change.
