@@ -124,9 +124,12 @@ impl Contender {
         match self.who {
             Who::Tickgate => {
                 let metrics = get(&instance.state().join("http"), "/metrics")?;
-                let owned =
-                    metrics.lines().find_map(|line| line.strip_prefix("tickgate_partitions_assigned "))?;
-                Some(Status { owned: owned.parse().ok()?, behind: 0 })
+                let number = |name: &str| {
+                    let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+                    metrics.lines().find_map(value)
+                };
+                let owned = number("tickgate_partitions_assigned")?;
+                Some(Status { owned, behind: number("tickgate_replica_lag_records")? })
             }
             Who::Streams(_) => {
                 let log = fs::read_to_string(instance.program.log()).ok()?;
