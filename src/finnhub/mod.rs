@@ -18,6 +18,14 @@ pub use message::{Message, NotATrade, Trade};
 pub use request::Request;
 pub use tokio_tungstenite::tungstenite::Bytes;
 
+/// `text` without the token, should a server or a library have put it there, as it is or as part of an address.
+pub fn without_token(text: &str, token: &str) -> String {
+    if token.is_empty() {
+        return text.to_owned();
+    }
+    text.replace(token, "…").replace(&percent_encoded(token), "…")
+}
+
 /// `text` as part of an address.
 fn percent_encoded(text: &str) -> String {
     use std::fmt::Write as _;

@@ -20,7 +20,7 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message as Frame};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use super::{Request, percent_encoded};
+use super::{Request, percent_encoded, without_token};
 
 /// A message larger than this ends the connection; Finnhub's are some KiB.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
@@ -118,9 +118,8 @@ impl Endpoint {
         Ok(Self { uri, token: token.to_owned() })
     }
 
-    /// `text` without the token, should a library have put it there.
     fn scrubbed(&self, text: &str) -> String {
-        text.replace(&self.token, "…").replace(&percent_encoded(&self.token), "…")
+        without_token(text, &self.token)
     }
 }
 

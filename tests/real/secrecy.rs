@@ -3,7 +3,7 @@
 use std::{fs, net::TcpListener, time::Duration};
 
 use tickgate::finnhub::simulator::{
-    Change, RestFault, RestFaults, Settings as Feed, Simulator, synthetic_symbols,
+    Change, Control, RestFault, RestFaults, Settings as Feed, Simulator, synthetic_symbols,
 };
 use tokio::runtime::Runtime;
 
@@ -36,8 +36,12 @@ fn assert_silent(what: &str, text: &str) {
 
 /// Runs a role until its log has `sign`, and looks at all that can be seen of it from outside.
 fn watch(settings: &Settings, arguments: &[&str], sign: &str) {
-    let mut role = Role::start(settings, arguments);
+    let role = Role::start(settings, arguments);
     role.wait_logged(sign);
+    look_at(role, &format!("{arguments:?}, {sign}"));
+}
+
+fn look_at(mut role: Role, what: &str) {
     for path in ["/metrics", "/readyz", "/livez"] {
         let (_, page) = wait_for("page", PATIENCE, || role.ask(path));
         assert_silent(path, &page);
@@ -46,8 +50,20 @@ fn watch(settings: &Settings, arguments: &[&str], sign: &str) {
     assert!(!line.is_empty());
     assert_silent("the command line", &String::from_utf8_lossy(&line));
     let (code, _) = role.terminate();
-    assert_eq!(code, Some(0), "{arguments:?}");
-    assert_silent(&format!("the log of {arguments:?}, {sign}"), &role.log());
+    assert_eq!(code, Some(0), "{what}");
+    assert_silent(&format!("the log of {what}"), &role.log());
+}
+
+/// A server that repeats the token in what it says: of ingest, for a recording logs no complaint.
+fn watch_complaints(settings: &Settings, control: &Control) {
+    let role = Role::start(settings, &["ingest"]);
+    role.wait_ready();
+    for words in ["too many symbols for", "no such key:"] {
+        let complain = Some(format!("{words} {TOKEN} ({ENCODED})"));
+        control.change(&Change { complain, ..Change::default() }).unwrap();
+        wait_for(words, PATIENCE, || role.log().contains(words).then_some(()));
+    }
+    look_at(role, "ingest that was told its token");
 }
 
 #[test]
@@ -66,6 +82,7 @@ fn no_role_shows_the_token_whatever_fails() {
 
     let stream = settings.clone().with("FINNHUB__URL", &format!("ws://{}", simulator.address()));
     watch(&stream, &["ingest"], "connected to the feed");
+    watch_complaints(&stream, &control);
     watch(&stream, &["record", "--out", &file("a")], "connected to the feed");
     control.change(&Change { refuse: Some(401), ..Change::default() }).unwrap();
     watch(&stream, &["ingest"], "http status 401");

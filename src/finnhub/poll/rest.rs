@@ -12,7 +12,7 @@ use reqwest::{Client, Response, StatusCode, Url};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-use crate::finnhub::percent_encoded;
+use crate::finnhub::{percent_encoded, without_token};
 
 /// An answer larger than this is none; Finnhub's have some hundred bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -172,7 +172,7 @@ impl Rest {
             text = format!("{text}: {inner}");
             cause = inner.source();
         }
-        Refusal::Broken(text.replace(&self.secret, "…"))
+        Refusal::Broken(without_token(&text, &self.secret))
     }
 }
 

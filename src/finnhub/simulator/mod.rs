@@ -176,6 +176,8 @@ pub struct Change {
     pub stall: bool,
     /// Drops every connection that is open now.
     pub disconnect: bool,
+    /// Tells every connection that is open now, as an error, what is said here.
+    pub complain: Option<String>,
     /// Answers connects with this http status from now on; 0 takes them again.
     pub refuse: Option<u16>,
     /// What happens to the next calls of the REST interface, after those that were told before.
@@ -252,6 +254,9 @@ impl Control {
             }
         }
         self.floor.desk().add(&change.rest);
+        if let Some(words) = &change.complain {
+            self.floor.complain(words);
+        }
         if change.stall {
             self.floor.stall_all();
         }
@@ -363,6 +368,10 @@ impl Floor {
     fn listeners(&self) -> Vec<Arc<Session>> {
         let sessions = self.sessions();
         sessions.values().filter(|session| !session.is_stalled()).cloned().collect()
+    }
+
+    fn complain(&self, words: &str) {
+        self.sessions().values().for_each(|session| session.complain(words));
     }
 
     fn stall_all(&self) {

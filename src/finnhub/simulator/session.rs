@@ -82,6 +82,11 @@ impl Session {
         sent
     }
 
+    /// Tells the client that something is wrong, if there is room.
+    pub(super) fn complain(&self, words: &str) {
+        self.offer(error(words).into());
+    }
+
     /// Hands a message to the client if there is room.
     pub(super) fn offer(&self, message: Utf8Bytes) {
         if !self.is_stalled() {
@@ -161,7 +166,7 @@ async fn listen(mut stream: SplitStream<WebSocketStream<TcpStream>>, session: &S
             _ => None,
         };
         if let Some(complaint) = answer {
-            session.offer(error(&complaint).into());
+            session.complain(&complaint);
         }
     }
 }

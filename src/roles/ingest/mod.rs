@@ -80,7 +80,7 @@ fn feed(
     client::check_properties(&config.kafka).map_err(Failure::settings)?;
     let source = Source::new(&config.finnhub)?;
     let symbols = expand_symbols(&config.finnhub.symbols).len();
-    let status = Status::new(shown.clone(), readiness.clone(), symbols);
+    let status = Status::new(shown.clone(), readiness.clone(), symbols, config.finnhub.token.clone());
     // A recording is nobody else's.
     let is_shared = config.finnhub.mode != FeedMode::File && config.ingest.lease == LeaseKind::Kafka;
     // Told before it is looked for: in between, nothing would seem to be waited for.

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::finnhub::Message;
+use crate::config::Secret;
+use crate::finnhub::{Message, without_token};
 use crate::finnhub::poll::{self, Outcome, Refusal};
 use crate::finnhub::recording;
 use crate::finnhub::stream::End;
@@ -20,6 +21,8 @@ pub(super) struct Status {
     readiness: Readiness,
     /// How many symbols are asked for.
     symbols: usize,
+    /// A server may repeat it in what it says.
+    token: Option<Secret>,
     connects: u64,
     /// Whether the REST interface answers, or the recording plays.
     is_answering: bool,
@@ -31,10 +34,10 @@ pub(super) struct Status {
 
 impl Status {
     /// A feed that is not there yet, and asks for so many symbols.
-    pub(super) fn new(metrics: IngestMetrics, readiness: Readiness, symbols: usize) -> Self {
+    pub(super) fn new(metrics: IngestMetrics, readiness: Readiness, symbols: usize, token: Option<Secret>) -> Self {
         let rarely = || Rarely::every(REMINDER_EVERY);
         let (too_many, damaged) = (rarely(), rarely());
-        Self { metrics, readiness, symbols, connects: 0, is_answering: false, too_many, damaged }
+        Self { metrics, readiness, symbols, token, connects: 0, is_answering: false, too_many, damaged }
     }
 
     /// The feed is to be connected.
@@ -166,6 +169,7 @@ impl Status {
     }
 
     fn complained(&self, words: &str) {
+        let words = without_token(words, self.token.as_ref().map_or("", Secret::reveal));
         // Finnhub documents no words for it; its server was seen to say "Subscribing to too many symbols", once for
         // each symbol beyond. Should it say so otherwise, its own words are told all the same.
         if !words.to_lowercase().contains("too many symbols") {
