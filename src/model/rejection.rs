@@ -2,7 +2,7 @@
 //! `{"rules":[{"rule":"…","field":"…","found":"…","expected":"…"}],"source":{"topic":"…","partition":0,"offset":0}}`.
 
 use super::{Rule, Source};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::borrow::Cow;
 
 /// The header's greatest size in bytes, whatever the record held.
@@ -29,6 +29,13 @@ impl Broken {
     pub fn new(rule: Rule, field: &'static str, found: &str, expected: impl Into<Cow<'static, str>>) -> Self {
         let found = cut(found).to_owned();
         Self { rule, field: Cow::Borrowed(field), found, expected: expected.into() }
+    }
+}
+
+/// As in the header: `rule`, `field`, `found` and `expected`.
+impl Serialize for Broken {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        RuleJson::of(self).serialize(to)
     }
 }
 

@@ -97,20 +97,9 @@ fn to_text(entry: &Entry, message: &Message<'_>) -> String {
 
 fn to_json(entry: &Entry, message: &Message<'_>) -> Value {
     let mut told = entry.to_json();
-    let broken: Vec<_> = entry
-        .evidence
-        .iter()
-        .flat_map(|evidence| &evidence.rejection.broken)
-        .map(|one| {
-            json!({
-                "rule": one.rule.name(),
-                "field": one.field,
-                "found": one.found,
-                "expected": one.expected,
-            })
-        })
-        .collect();
-    told["broken"] = broken.into();
+    let broken: Vec<_> =
+        entry.evidence.iter().flat_map(|evidence| &evidence.rejection.broken).collect();
+    told["broken"] = json!(broken);
     put_bytes(&mut told, "key", message.key);
     put_bytes(&mut told, "value", message.value);
     let all = message.headers.iter().map(|(name, value)| {

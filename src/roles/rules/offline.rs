@@ -279,18 +279,7 @@ impl Told {
     }
 
     fn write_json(&self, number: i64, out: &mut impl Write) -> io::Result<()> {
-        let broken: Vec<_> = self.rejection.iter().flat_map(|rejection| &rejection.broken).collect();
-        let rules: Vec<_> = broken
-            .into_iter()
-            .map(|one| {
-                json!({
-                    "rule": one.rule.name(),
-                    "field": one.field,
-                    "found": one.found,
-                    "expected": one.expected,
-                })
-            })
-            .collect();
+        let rules: Vec<_> = self.rejection.iter().flat_map(|rejection| &rejection.broken).collect();
         let suspects: Vec<_> = self.suspects.iter().map(crate::model::Rule::name).collect();
         let told = json!({
             "line": number,

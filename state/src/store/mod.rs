@@ -164,8 +164,7 @@ impl Store {
         doing: &'static str,
         decode: impl Fn(&[u8]) -> Result<R, RowError>,
     ) -> Result<Option<R>, StoreError> {
-        let value = self.db.get_pinned(key).map_err(StoreError::while_(doing))?;
-        value.map(|value| decode(&value).map_err(StoreError::in_row(key))).transpose()
+        read(self.db.get_pinned(key), key, doing, decode)
     }
 
     /// Looks up keys that are sorted and distinct.
@@ -176,10 +175,7 @@ impl Store {
         decode: impl Fn(&[u8]) -> Result<R, RowError>,
     ) -> Result<Vec<Option<R>>, StoreError> {
         let values = self.db.batched_multi_get_cf(self.data(), keys, true);
-        let rows = keys.iter().zip(values).map(|(key, value)| {
-            let value = value.map_err(StoreError::while_(doing))?;
-            value.map(|value| decode(&value).map_err(StoreError::in_row(key))).transpose()
-        });
+        let rows = keys.iter().zip(values).map(|(key, value)| read(value, key, doing, &decode));
         rows.collect()
     }
 
@@ -237,6 +233,17 @@ impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("database", &self.folder.database()).finish_non_exhaustive()
     }
+}
+
+/// The row that a look-up of `key` found.
+fn read<R>(
+    found: Result<Option<impl AsRef<[u8]>>, rocksdb::Error>,
+    key: &[u8],
+    doing: &'static str,
+    decode: impl Fn(&[u8]) -> Result<R, RowError>,
+) -> Result<Option<R>, StoreError> {
+    let value = found.map_err(StoreError::while_(doing))?;
+    value.map(|value| decode(value.as_ref()).map_err(StoreError::in_row(key))).transpose()
 }
 
 /// A row's key in the store: its partition, then its key in the changelog.

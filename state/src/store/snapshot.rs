@@ -2,7 +2,7 @@
 //! other whatever is written meanwhile.
 
 use super::position::{self, Position, Stamped};
-use super::{StoreError, stored_key};
+use super::{StoreError, read, stored_key};
 use crate::rows::{CheckpointRow, RowError, RowKey, SymbolRow};
 use rocksdb::{DB, DBRawIteratorWithThreadMode, PrefixRange, ReadOptions};
 use std::ops::ControlFlow;
@@ -146,8 +146,7 @@ impl<'a> Snapshot<'a> {
         doing: &'static str,
         decode: impl Fn(&[u8]) -> Result<R, RowError>,
     ) -> Result<Option<R>, StoreError> {
-        let value = self.stored.get_pinned(key).map_err(StoreError::while_(doing))?;
-        value.map(|value| decode(&value).map_err(StoreError::in_row(key))).transpose()
+        read(self.stored.get_pinned(key), key, doing, decode)
     }
 }
 

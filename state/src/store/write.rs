@@ -90,17 +90,6 @@ impl Store {
         self.write(write, "restoring a slice")
     }
 
-    /// Stamps the partitions as known to be current at `now_ms`; those without a position are left out.
-    pub fn renew(&self, writers: &[&PartitionWriter], now_ms: i64) -> Result<(), StoreError> {
-        let mut write = WriteBatch::default();
-        for (partition, position) in self.positions(writers.iter().copied())? {
-            if let Some(position) = position {
-                write.put(position::key(partition), Stamped { position, current_at_ms: now_ms }.encode());
-            }
-        }
-        self.write(write, "renewing stamps")
-    }
-
     /// Removes all that is stored of the partition, its position too, for good.
     pub fn clear_partition(&self, writer: &PartitionWriter) -> Result<(), StoreError> {
         let mut write = WriteBatch::default();
