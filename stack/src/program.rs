@@ -83,6 +83,12 @@ impl Program {
 
     /// How it ended, if this process started it.
     pub fn ended(&self) -> Option<ExitStatus> {
+        if self.process().is_none()
+            && let Some(child) = &mut self.lock().child
+        {
+            // It is gone, but the system says how only when its last thread is.
+            let _ = child.wait();
+        }
         self.process(); // reaps it
         self.lock().ended
     }

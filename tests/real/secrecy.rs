@@ -54,9 +54,10 @@ fn look_at(mut role: Role, what: &str) {
     assert_silent(&format!("the log of {what}"), &role.log());
 }
 
-/// A server that repeats the token in what it says: of ingest, for a recording logs no complaint.
+/// A server that repeats the token in what it says: of ingest, for a recording logs no complaint. Without the
+/// libraries' traces, which tell every frame.
 fn watch_complaints(settings: &Settings, control: &Control) {
-    let role = Role::start(settings, &["ingest"]);
+    let role = Role::start(&settings.clone().with("LOG", "debug,tungstenite=info"), &["ingest"]);
     role.wait_ready();
     for words in ["too many symbols for", "no such key:"] {
         let complain = Some(format!("{words} {TOKEN} ({ENCODED})"));
