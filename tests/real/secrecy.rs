@@ -58,11 +58,14 @@ fn look_at(mut role: Role, what: &str) {
 /// libraries' traces, which tell every frame.
 fn watch_complaints(settings: &Settings, control: &Control) {
     let role = Role::start(&settings.clone().with("LOG", "debug,tungstenite=info"), &["ingest"]);
-    role.wait_ready();
+    role.wait_logged("connected to the feed");
     for words in ["too many symbols for", "no such key:"] {
         let complain = Some(format!("{words} {TOKEN} ({ENCODED})"));
-        control.change(&Change { complain, ..Change::default() }).unwrap();
-        wait_for(words, PATIENCE, || role.log().contains(words).then_some(()));
+        let change = Change { complain, ..Change::default() };
+        wait_for(words, PATIENCE, || {
+            control.change(&change).unwrap();
+            role.log().contains(words).then_some(())
+        });
     }
     look_at(role, "ingest that was told its token");
 }
