@@ -36,6 +36,9 @@ pub struct ProcessConfig {
     pub replicas: Replicas,
     /// `http`: where `/metrics`, `/livez`, `/readyz` and the pages of `/v1` answer. Default: `127.0.0.1:9464`.
     pub http: SocketAddr,
+    /// `peers`: the `http` addresses of all instances, its own may be among them: whom `?consistency=owner` asks for
+    /// what this instance has as a replica. Default: none.
+    pub peers: Vec<String>,
     /// `session_timeout`: an instance that is silent for this long has lost its partitions. At least
     /// `6s`, the least that brokers allow by default. Default: `6s`.
     pub session_timeout: Duration,
@@ -67,6 +70,7 @@ impl ProcessConfig {
             instance_id: Some(instance_id).filter(|id| !id.is_empty()),
             replicas: if replicas == "none" { Replicas::None } else { Replicas::All },
             http: section.address("http", "127.0.0.1:9464"),
+            peers: section.list("peers", &[]),
             session_timeout: section.duration("session_timeout", "6s", seconds(6)..=seconds(30 * 60)),
             transaction_timeout: section.duration(
                 "transaction_timeout",
@@ -75,6 +79,10 @@ impl ProcessConfig {
             ),
             hot_symbols: section.number("hot_symbols", 100_000, 0..=100_000_000),
         };
+        if let Some(wrong) = process.peers.iter().find(|peer| !legal::is_address(peer)) {
+            let expected = "addresses such as `127.0.0.1:9464`, comma-separated";
+            section.reject_together("peers", format!("`{wrong}`"), expected);
+        }
         if process.commit_interval > process.transaction_timeout / 2 {
             let found = format!("`{}`", humantime::format_duration(process.commit_interval));
             section.reject_together(

@@ -6,13 +6,17 @@
 
 mod answer;
 mod pages;
+mod peers;
 mod question;
 mod read;
 mod row;
 
 pub use answer::{Holder, PartitionState, Partitions, RawRow, RawRows, Refused, Symbols};
 pub use pages::{Asked, routes};
+pub(crate) use pages::{Pairs, answer, bad_path, bad_query};
+pub use peers::Peers;
 pub use question::{Cursor, Question, RawQuestion};
+pub(crate) use question::{distinct, level_of, limit, shown, unknown};
 pub use read::{partitions, rows, symbols};
 pub use row::SymbolState;
 

@@ -17,7 +17,8 @@ use tickgate_state::{Snapshot, Store, StoreError};
 use tokio::sync::Semaphore;
 
 use super::answer::{Holder, Partitions, Refused, Symbols};
-use super::question::{Question, RawQuestion, partition, shown};
+use super::peers::Peers;
+use super::question::{Question, RawQuestion, distinct, partition, shown, unknown};
 use super::read;
 use crate::model::Partition;
 use crate::telemetry::instance::InstanceView;
@@ -33,14 +34,15 @@ pub struct Asked {
     store: Arc<Store>,
     instance: InstanceView,
     group: String,
+    peers: Peers,
     turns: Arc<Semaphore>,
 }
 
 impl Asked {
-    /// The store of an instance, and what it works on.
-    pub fn new(store: Arc<Store>, instance: InstanceView) -> Self {
+    /// The store of an instance, what it works on, and the other instances.
+    pub fn new(store: Arc<Store>, instance: InstanceView, peers: Peers) -> Self {
         let group = instance.snapshot().group;
-        Self { store, instance, group, turns: Arc::new(Semaphore::new(AT_ONCE_MAX)) }
+        Self { store, instance, group, peers, turns: Arc::new(Semaphore::new(AT_ONCE_MAX)) }
     }
 
     /// Reads one snapshot on a thread that may block.
@@ -84,18 +86,33 @@ pub fn routes(asked: Asked) -> Router {
         .with_state(asked)
 }
 
-type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
+/// A query string's names and values, as axum reads them.
+pub(crate) type Pairs = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
-async fn symbol(State(asked): State<Asked>, path: Result<Path<String>, PathRejection>) -> Response {
-    answer(one_symbol(asked, path).await)
+async fn symbol(
+    State(asked): State<Asked>,
+    path: Result<Path<String>, PathRejection>,
+    pairs: Pairs,
+) -> Response {
+    answer(one_symbol(asked, path, pairs).await)
 }
 
-async fn one_symbol(asked: Asked, path: Result<Path<String>, PathRejection>) -> Result<Symbols, Refused> {
+async fn one_symbol(
+    asked: Asked,
+    path: Result<Path<String>, PathRejection>,
+    pairs: Pairs,
+) -> Result<Symbols, Refused> {
     let Path(name) = path.map_err(|error| bad_path(&error))?;
+    let Query(pairs) = pairs.map_err(|error| bad_query(&error))?;
+    let from_owner = from_owner(&pairs)?;
     let question = Question::of(&name);
+    let peers = asked.peers.clone();
     let mut answer = asked
         .read(move |snapshot, holder, now_ms| read::symbols(snapshot, &question, holder, now_ms))
         .await?;
+    if from_owner {
+        answer = peers.by_owners(&name, answer).await?;
+    }
     if answer.symbols.is_empty() {
         let held = answer.partitions.len();
         let found = format!("no row of {} in the {held} partitions with state here", shown(&name));
@@ -103,6 +120,22 @@ async fn one_symbol(asked: Asked, path: Result<Path<String>, PathRejection>) -> 
     }
     answer.partitions.retain(|at| answer.symbols.iter().any(|row| row.partition == at.partition));
     Ok(answer)
+}
+
+/// Whether the newest state is asked for, and not the nearest.
+fn from_owner(pairs: &[(String, String)]) -> Result<bool, Refused> {
+    let mut from_owner = false;
+    for (name, value) in distinct(pairs)? {
+        match (name, value) {
+            ("consistency", "owner") => from_owner = true,
+            ("consistency", "any") => {}
+            ("consistency", _) => {
+                return Err(Refused::question("`consistency` is none", "`any` or `owner`", shown(value)));
+            }
+            _ => return Err(unknown(name, "`consistency`")),
+        }
+    }
+    Ok(from_owner)
 }
 
 async fn symbols(State(asked): State<Asked>, pairs: Pairs) -> Response {
@@ -148,7 +181,8 @@ async fn rows(
     }))
 }
 
-fn answer<A: Serialize>(answer: Result<A, Refused>) -> Response {
+/// An answer in JSON, or the refusal with its status.
+pub(crate) fn answer<A: Serialize>(answer: Result<A, Refused>) -> Response {
     match answer {
         Ok(answer) => Json(answer).into_response(),
         Err(refused) => {
@@ -158,11 +192,13 @@ fn answer<A: Serialize>(answer: Result<A, Refused>) -> Response {
     }
 }
 
-fn bad_path(error: &PathRejection) -> Refused {
+/// A path that is not UTF-8.
+pub(crate) fn bad_path(error: &PathRejection) -> Refused {
     Refused::question("the path cannot be read", "UTF-8, percent-encoded", error.body_text())
 }
 
-fn bad_query(error: &QueryRejection) -> Refused {
+/// A query string that is none.
+pub(crate) fn bad_query(error: &QueryRejection) -> Refused {
     Refused::question("the query cannot be read", "`name=value` pairs, percent-encoded", error.body_text())
 }
 

@@ -155,7 +155,8 @@ pub(super) fn partition(text: &str) -> Result<Partition, Refused> {
     number.map_err(|_| Refused::question("`partition` is none", "a number from 0 to 65535", shown(text)))
 }
 
-fn level_of(text: &str) -> Result<Level, Refused> {
+/// A level's name.
+pub(crate) fn level_of(text: &str) -> Result<Level, Refused> {
     match text {
         "warn" => Ok(Level::Warn),
         "error" => Ok(Level::Error),
@@ -163,13 +164,15 @@ fn level_of(text: &str) -> Result<Level, Refused> {
     }
 }
 
-fn limit(text: &str) -> Result<usize, Refused> {
+/// How many of a page.
+pub(crate) fn limit(text: &str) -> Result<usize, Refused> {
     let number = text.parse::<u64>().ok().filter(|number| *number > 0);
     let bad = || Refused::question("`limit` is none", format!("a number from 1 to {LIMIT_MAX}"), shown(text));
     Ok(usize::try_from(number.ok_or_else(bad)?).unwrap_or(LIMIT_MAX).min(LIMIT_MAX))
 }
 
-fn distinct(pairs: &[(String, String)]) -> Result<impl Iterator<Item = (&str, &str)>, Refused> {
+/// Names and values, none of which may come twice.
+pub(crate) fn distinct(pairs: &[(String, String)]) -> Result<impl Iterator<Item = (&str, &str)>, Refused> {
     for (at, (name, value)) in pairs.iter().enumerate() {
         if pairs[..at].iter().any(|(other, _)| other == name) {
             let found = format!("{} once more, as {}", shown(name), shown(value));
@@ -179,12 +182,13 @@ fn distinct(pairs: &[(String, String)]) -> Result<impl Iterator<Item = (&str, &s
     Ok(pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())))
 }
 
-fn unknown(name: &str, known: &str) -> Refused {
+/// The answer to a parameter that is none; `known` are those that are.
+pub(crate) fn unknown(name: &str, known: &str) -> Refused {
     Refused::question("there is no such parameter", known, shown(name))
 }
 
 /// A text that anyone may have made up, quoted and cut.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let cut: String = text.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
     let rest = if text.chars().nth(SHOWN_CHARS).is_some() { "…" } else { "" };
     format!("`{cut}{rest}`")

@@ -178,7 +178,7 @@ fn pages_answer_in_json_whatever_is_asked() {
     });
     let pages =
         Pages { metrics: Metrics::new(), readiness: Readiness::default(), instance: Some(instance.clone()) };
-    let own = routes(Asked::new(Arc::clone(&held.store), instance));
+    let own = routes(Asked::new(Arc::clone(&held.store), instance, Peers::new(Vec::new())));
     let address = health::serve_with("127.0.0.1:0".parse().unwrap(), None, pages, own).unwrap();
 
     for name in NAMES {
@@ -208,6 +208,8 @@ fn pages_answer_in_json_whatever_is_asked() {
 
     let refused = [
         ("/v1/symbols/NONE", 404, "no row of `NONE` in the 2 partitions"),
+        ("/v1/symbols/AAPL?consistency=owner", 503, "none for partitions 1"),
+        ("/v1/symbols/AAPL?consistency=all", 400, "`any` or `owner`"),
         ("/v1/symbols/%ff%fe", 400, "UTF-8"),
         ("/v1/symbols?limit=many", 400, "a number from 1 to 10000"),
         ("/v1/symbols?colour=red", 400, "`colour`"),
@@ -221,4 +223,33 @@ fn pages_answer_in_json_whatever_is_asked() {
         assert!(body.to_string().contains(words), "{path}: {body}");
     }
     assert_eq!(ask(address, "/v1/instance").body["instance"], "host-1", "the other pages are there too");
+}
+
+#[test]
+fn an_owner_is_found_among_the_peers() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    // Each owns one of the partitions, and is behind in the other.
+    let start = |owned: Partition, peers: Vec<String>| {
+        let newer = |partition| row(if partition == owned { 2_000 } else { 1_000 });
+        let held = held(&[(0, vec![symbol(NAMES[0], &newer(0))]), (1, vec![symbol(NAMES[0], &newer(1))])]);
+        let instance = InstanceView::new("host", "g");
+        instance.update(0, |worker| worker.partitions.entry(owned).or_default().phase = "running");
+        let pages = Pages { metrics: Metrics::new(), readiness: Readiness::default(), instance: None };
+        let own = routes(Asked::new(Arc::clone(&held.store), instance, Peers::new(peers)));
+        let address = health::serve_with("127.0.0.1:0".parse().unwrap(), None, pages, own).unwrap();
+        (address, held)
+    };
+    let (other, _other) = start(1, Vec::new());
+    let (asked, _asked) = start(0, vec!["127.0.0.1:9".to_owned(), other.to_string()]);
+    let path = format!("/v1/symbols/{}", encoded(NAMES[0]));
+    let seen = |body: &Value| {
+        let rows = body["symbols"].as_array().unwrap().iter();
+        rows.map(|row| row["last_seen"].as_str().unwrap()[18..19].to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(&ask(asked, &path).body), ["2", "1"], "the nearest");
+    let body = ask(asked, &format!("{path}?consistency=owner")).body;
+    assert_eq!(seen(&body), ["2", "2"], "the newest");
+    assert!(body["partitions"].as_array().unwrap().iter().all(|at| at["source"] == "owner"), "{body}");
+    assert_eq!(ask(other, &format!("{path}?consistency=owner")).status, 503, "it knows no peers");
 }

@@ -128,7 +128,8 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
     let pages = Pages { metrics, readiness: shared.readiness.clone(), instance: Some(shared.view.clone()) };
     shared.readiness.awaits("process", "brokers");
     let tell = config.process.state_dir.join("http");
-    let queries = query::routes(query::Asked::new(Arc::clone(&shared.store), shared.view.clone()));
+    let peers = query::Peers::new(config.process.peers.clone());
+    let queries = query::routes(query::Asked::new(Arc::clone(&shared.store), shared.view.clone(), peers));
     health::serve_with(config.process.http, Some(&tell), pages, queries).map_err(Failure::settings)?;
     if !wait_for_kafka(&shared)? {
         return stopped(args.until_caught_up);
