@@ -12,7 +12,7 @@ use crate::model::row::{StoredDecimal, StoredLatest, StoredRow};
 /// Rows of one page.
 const PAGE_ROWS: i32 = 2_000;
 /// 1970-01-01 as CQL's `date` counts days.
-const DAY_ZERO: i64 = 1 << 31;
+pub(super) const DAY_ZERO: i64 = 1 << 31;
 
 /// Tables that can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,12 @@ const DAY_ZERO: i64 = 1 << 31;
 pub struct ReadError {
     table: String,
     cause: String,
+}
+
+impl ReadError {
+    pub(super) fn of(table: &str, cause: String) -> Self {
+        Self { table: table.to_owned(), cause }
+    }
 }
 
 type StockColumns = (
