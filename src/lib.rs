@@ -10,6 +10,7 @@
 //! - [`table`]: where rows live (Cassandra).
 //! - [`query`]: questions about the state and their answers, of a running instance over HTTP too.
 //! - [`telemetry`]: the table of metrics, logs, the health endpoints.
+//! - [`web`]: the page, its API and its assets.
 //! - [`roles`]: one function per role of the binary; the only room that sees core and effects together.
 //!
 //! The durable store is a crate of its own, `tickgate-state`.
@@ -24,3 +25,4 @@ pub mod query;
 pub mod roles;
 pub mod table;
 pub mod telemetry;
+pub mod web;

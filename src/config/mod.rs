@@ -20,6 +20,7 @@ mod reader;
 mod record;
 mod rules;
 mod secret;
+mod serve;
 mod simulate;
 mod sink;
 mod source;
@@ -41,6 +42,7 @@ pub use self::{
     record::RecordConfig,
     rules::{RulesConfig, Treatment},
     secret::Secret,
+    serve::{Access, HistoryKind, ServeConfig},
     simulate::SimulateConfig,
     sink::{CassandraConfig, Consistency, Replication, SinkConfig, TableKind, TlsConfig},
     source::Source,
@@ -74,6 +76,8 @@ pub struct Config {
     pub simulate: SimulateConfig,
     /// `[sink]`: the way from `stock_data` into the table.
     pub sink: SinkConfig,
+    /// `[serve]`: the page and its API.
+    pub serve: ServeConfig,
     settings: Vec<Setting>,
 }
 
@@ -90,14 +94,17 @@ impl Config {
         let kafka = KafkaConfig::read(&mut reader.section("kafka"));
         let topics = TopicsConfig::read(&mut reader.section("topics"));
         let process = ProcessConfig::read(&mut reader.section("process"));
+        let ingest = IngestConfig::read(&mut reader.section("ingest"));
+        let sink = SinkConfig::read(&mut reader.section("sink"), &topics, &process.group);
         let mut config = Self {
             freshness: FreshnessConfig::read(&mut reader.section("freshness")),
             rules: RulesConfig::read(&mut reader.section("rules")),
             finnhub: FinnhubConfig::read(&mut reader.section("finnhub")),
-            ingest: IngestConfig::read(&mut reader.section("ingest")),
             record: RecordConfig::read(&mut reader.section("record")),
             simulate: SimulateConfig::read(&mut reader.section("simulate")),
-            sink: SinkConfig::read(&mut reader.section("sink"), &topics, &process.group),
+            serve: ServeConfig::read(&mut reader.section("serve"), &process, &ingest, &sink),
+            ingest,
+            sink,
             journal,
             kafka,
             topics,

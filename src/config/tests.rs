@@ -190,12 +190,32 @@ fn illegal_values_say_what_was_found_and_expected() {
         ("sink.user = \"me\"", "together"),
         ("sink.tls_name = \"node\"", "`true`"),
         ("sink.tls = true\nsink.tls_key = \"key.pem\"", "together"),
+        ("serve.auth = \"required\"", "serve.token"),
+        ("serve.auth = \"maybe\"", "`none`"),
+        ("serve.user = \"me\"", "together"),
+        ("serve.instances = \"host\"", "127.0.0.1:9464"),
+        ("serve.history = \"paper\"", "`memory` or `cassandra`"),
         ("[kafka", "not TOML (/"),
     ];
     for (toml, expected) in cases {
         let text = message(toml, &[]);
         assert!(text.contains(expected), "{toml}: {text}");
     }
+}
+
+#[test]
+fn a_page_that_others_reach_asks_who_they_are_or_is_told_not_to() {
+    let serve = load("", &[]).unwrap().serve;
+    assert_eq!(serve.instances, ["127.0.0.1:9464", "127.0.0.1:9465", "127.0.0.1:9467"]);
+    assert!(serve.http.ip().is_loopback() && !serve.access.is_asked);
+    assert_eq!(load("process.http = \"127.0.0.1:0\"", &[]).unwrap().serve.instances.len(), 2);
+    let open = "[serve]\nhttp = \"0.0.0.0:8080\"\n";
+    let text = message(open, &[]);
+    assert!(text.contains("serve.auth") && text.contains("serve.token"), "{text}");
+    assert!(!load(&format!("{open}auth = \"none\"\n"), &[]).unwrap().serve.access.is_asked);
+    let asked = load(open, &[("TICKGATE_SERVE__TOKEN", "hunter2")]).unwrap();
+    assert!(asked.serve.access.is_asked && !format!("{asked:?}").contains("hunter2"));
+    assert!(load("serve.user = \"me\"", &[("TICKGATE_SERVE__PASSWORD", "x")]).unwrap().serve.access.is_asked);
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub mod process;
 pub mod record;
 pub mod replay;
 pub mod rules;
+pub mod serve;
 mod shown;
 mod shutdown;
 pub mod simulate;
@@ -54,6 +55,8 @@ pub enum Role {
     Replay(replay::Args),
     /// Lists the rules, or judges a file of records by them
     Rules(rules::Args),
+    /// Shows markets, quality and the pipeline on a page
+    Serve(serve::Args),
     /// Stands in for the feed, with faults on demand
     Simulate(Box<simulate::Args>),
     /// Loads good records into Cassandra, or makes the tables there
@@ -77,6 +80,7 @@ impl Role {
             Self::Record(args) => record::run(&args, config),
             Self::Replay(args) => replay::run(&args, config),
             Self::Rules(args) => rules::run(&args, config),
+            Self::Serve(args) => serve::run(&args, config),
             Self::Simulate(args) => simulate::run(*args, config),
             Self::Sink(args) => sink::run(&args, config),
             Self::Topics(args) => topics::run(&args, config),

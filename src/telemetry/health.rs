@@ -113,7 +113,8 @@ pub fn serve_with(
     Ok(bound)
 }
 
-fn router(pages: Pages) -> Router {
+/// The pages alone, for whoever listens by itself.
+pub fn router(pages: Pages) -> Router {
     let mut router = Router::new()
         .route("/livez", get(|| async { "alive\n" }))
         .route("/readyz", get(readyz))

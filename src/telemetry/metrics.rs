@@ -7,6 +7,7 @@
 mod feed;
 mod ingest;
 mod lag;
+mod serve;
 mod sink;
 mod table;
 
@@ -23,6 +24,7 @@ use table::plain;
 pub use feed::{RecordMetrics, SimulateMetrics};
 pub use ingest::IngestMetrics;
 pub use lag::{Lag, Standing};
+pub use serve::ServeMetrics;
 pub use sink::SinkMetrics;
 pub use table::{Entry, Kind};
 

@@ -28,6 +28,7 @@ fn parts() -> Vec<(&'static str, Vec<Entry>)> {
         ("`tickgate process`", part(|metrics| drop(metrics.gate()))),
         ("`tickgate ingest`", part(|metrics| drop(metrics.ingest()))),
         ("`tickgate sink`", part(|metrics| drop(metrics.sink()))),
+        ("`tickgate serve`", part(|metrics| drop(metrics.serve()))),
         ("`tickgate record`", part(|metrics| drop(metrics.record()))),
         ("`tickgate simulate`", part(|metrics| drop(metrics.simulate()))),
     ]

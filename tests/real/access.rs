@@ -20,7 +20,7 @@ use crate::{
 
 const TEST: &str = "access";
 const PASSWORD: &str = "secret";
-const USERS: [&str; 6] = ["topics", "ingest", "process", "sink", "audit", "nobody"];
+const USERS: [&str; 7] = ["topics", "ingest", "process", "sink", "serve", "audit", "nobody"];
 
 /// A line of the table.
 struct Grant {
@@ -140,6 +140,14 @@ fn what_the_table_grants_is_enough_for_each_role() {
     let sink = as_user(&settings, "sink");
     Loader::catch_up(&sink);
     as_user(&settings, "audit").run(&["audit", "--rows"]).ended(0);
+    let serve = Role::start(&as_user(&settings, "serve").with("SERVE__HTTP", "127.0.0.1:0"), &["serve"]);
+    for topic in ["stock_data", "bad_data"] {
+        let read = format!("tickgate_serve_records_total{{topic=\"{topic}\"}}");
+        wait_for(topic, PATIENCE, || {
+            (serve.ask("/metrics").is_some() && serve.counter(&read) > 100).then_some(())
+        });
+    }
+    drop(serve);
     let bad = Straight { source: None, ..Straight::quote("AAPL", 1, now_ms(), 0) };
     append(&settings, [bad]);
     Loader::catch_up(&sink);

@@ -37,6 +37,7 @@ mod lease;
 mod membership;
 mod network;
 mod offsets;
+mod page;
 mod poll;
 mod proof;
 mod raw;

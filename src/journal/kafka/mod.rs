@@ -15,6 +15,7 @@ pub mod lease;
 pub mod membership;
 pub mod owners;
 pub mod producer;
+pub mod tail;
 pub mod topics;
 
 /// Bound on one request.

@@ -2,11 +2,12 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     include_str!("../metrics.rs"),
     include_str!("feed.rs"),
     include_str!("ingest.rs"),
     include_str!("lag.rs"),
+    include_str!("serve.rs"),
     include_str!("sink.rs"),
 ];
 
@@ -14,6 +15,7 @@ fn all_roles() -> Metrics {
     let metrics = Metrics::new();
     let (_gate, _ingest) = (metrics.gate(), metrics.ingest());
     let (_record, _simulate, _sink) = (metrics.record(), metrics.simulate(), metrics.sink());
+    let _serve = metrics.serve();
     metrics
 }
 
@@ -26,7 +28,7 @@ fn help_texts_are_the_fields_doc_comments() {
         let (name, help) = (&entry.name, &entry.help);
         assert!(docs.contains(help.as_str()), "`{name}`: no field says `{help}`");
     }
-    assert_eq!(entries.len(), 65);
+    assert_eq!(entries.len(), 68);
 }
 
 #[test]

@@ -98,6 +98,19 @@ impl House {
         self.add("ingest", ingest, Some(ingest_http))
     }
 
+    /// Starts the page; where it answers.
+    pub fn start_page(&mut self) -> Result<SocketAddr> {
+        let http = SocketAddr::from(([127, 0, 0, 1], ports::take(1)?[0]));
+        let watched = self.roles.iter().filter(|role| role.name != "simulate");
+        let watched: Vec<String> = watched.map(|role| role.http.to_string()).collect();
+        let mut serve = self.command(&["serve"], &[]);
+        serve
+            .env("TICKGATE_SERVE__HTTP", http.to_string())
+            .env("TICKGATE_SERVE__INSTANCES", watched.join(","));
+        self.add("serve", serve, Some(http))?;
+        Ok(http)
+    }
+
     /// Where the brokers answer.
     pub fn bootstrap(&self) -> String {
         self.stack.bootstrap()

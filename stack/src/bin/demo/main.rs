@@ -11,6 +11,7 @@ mod view;
 use std::{
     collections::VecDeque,
     io::{self, IsTerminal, Write},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{self, ExitCode},
     sync::{
@@ -103,7 +104,9 @@ fn show(dir: &Path, args: &Args, stop: &AtomicBool) -> Result<ExitCode> {
     }
     println!("starting the feed");
     house.start_feed(args)?;
-    watch(&house, args, stop)?;
+    let page = house.start_page()?;
+    println!("the page is at http://{page}/");
+    watch(&house, args, stop, page)?;
 
     println!("stopping the feed");
     house.stop("simulate")?;
@@ -118,6 +121,7 @@ fn show(dir: &Path, args: &Args, stop: &AtomicBool) -> Result<ExitCode> {
         |reading: &Reading| (view::records(reading), reading.gate.sum("tickgate_lag_records") <= 0.0);
     await_rest(&house, "the gate to work off what is left", &never, processed)?;
     println!("stopping the gate");
+    house.stop("serve")?;
     house.stop("process")?;
     println!("auditing: every record must have exactly one output");
     let status = house.run(&["audit"])?;
@@ -128,7 +132,7 @@ fn show(dir: &Path, args: &Args, stop: &AtomicBool) -> Result<ExitCode> {
 }
 
 /// Shows a reading a second until it is time to stop.
-fn watch(house: &House, args: &Args, stop: &AtomicBool) -> Result<()> {
+fn watch(house: &House, args: &Args, stop: &AtomicBool, page: SocketAddr) -> Result<()> {
     let began = Instant::now();
     let end = args.seconds.map(Duration::from_secs);
     let mut readings: VecDeque<Reading> = VecDeque::new();
@@ -142,7 +146,7 @@ fn watch(house: &House, args: &Args, stop: &AtomicBool) -> Result<()> {
         }
         let view = View { now: &readings[readings.len() - 1], before: &readings[0] };
         if screen {
-            draw(&view, &house.bootstrap())?;
+            draw(&view, &house.bootstrap(), page)?;
         } else if next.as_secs().is_multiple_of(LINE_EVERY) && next > Duration::ZERO {
             println!("{}", view.line());
         }
@@ -154,10 +158,12 @@ fn watch(house: &House, args: &Args, stop: &AtomicBool) -> Result<()> {
     Ok(())
 }
 
-fn draw(view: &View<'_>, bootstrap: &str) -> Result<()> {
+fn draw(view: &View<'_>, bootstrap: &str, page: SocketAddr) -> Result<()> {
     // Each line clears what was behind it, the last what was below: no flicker, unlike clearing first.
-    let head =
-        format!("tickgate, {:.0} s; brokers {bootstrap}; Ctrl-C stops and audits\n\n", view.now.seconds);
+    let head = format!(
+        "tickgate, {:.0} s; page http://{page}/; brokers {bootstrap}; Ctrl-C stops and audits\n\n",
+        view.now.seconds
+    );
     let text = (head + &view.screen()).replace('\n', "\x1b[K\r\n");
     let start = if view.now.seconds < 1.0 { "\x1b[2J\x1b[H" } else { "\x1b[H" };
     let mut out = io::stdout().lock();

@@ -1,0 +1,429 @@
+//! What is known of each symbol now: price, changes, volume, freshness, marks, and the recent past as bars. Pure:
+//! times are arguments.
+//!
+//! Bounded: at most [`SYMBOLS_MAX`] symbols, and the more there are, the less of the past is kept of each.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive as _;
+use serde::Serialize;
+
+use super::bars::{self, Bar, Bars, COARSE_S, FINE_S, Range};
+use crate::model::{Event, EventTime, Level};
+
+/// Symbols that are shown; what comes beyond is counted.
+pub const SYMBOLS_MAX: usize = 50_000;
+/// Bars of all symbols together, some 60 bytes each.
+const BARS_MAX: usize = 2_000_000;
+/// Fine bars of a symbol: a little more than an hour of them.
+const FINE_MAX: usize = 370;
+/// Coarse bars of a symbol: three days of them.
+const COARSE_MAX: usize = 864;
+/// Silences of a symbol that are remembered.
+const SILENCES_MAX: usize = 20;
+/// For how long a mark is shown.
+const MARK_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 86_400_000;
+const HOUR_S: i64 = 3_600;
+
+/// A record of `stock_data`, as far as it is shown.
+#[derive(Debug, Clone)]
+pub struct Trade<'a> {
+    /// What was traded.
+    pub symbol: &'a str,
+    /// Every digit as it came in.
+    pub price: Decimal,
+    /// Likewise.
+    pub volume: Decimal,
+    /// When, in ms since 1970.
+    pub time_ms: i64,
+    /// The names of the suspect rules that it is marked with.
+    pub marks: Vec<&'a str>,
+}
+
+/// A symbol as the table shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Row {
+    /// The symbol.
+    pub symbol: String,
+    /// Grows with every change of any row: of two states of a row, the one with the higher version is the later.
+    pub version: u64,
+    /// The price of the highest event time: every digit, as text. None before a quote has been read.
+    pub last_price: Option<String>,
+    /// Change in percent since the first quote read of the day (UTC) of the last one.
+    pub change_day: Option<f64>,
+    /// Change in percent against the price an hour ago, or against the first one read since.
+    pub change_hour: Option<f64>,
+    /// Volume read of the day (UTC) of the last quote.
+    pub volume: f64,
+    /// The highest event time.
+    pub last_seen: Option<EventTime>,
+    /// The highest level at which the present silence has been reported; none while it is heard of.
+    pub level: Option<Level>,
+    /// The class that the last event named.
+    pub class: Option<String>,
+    /// Suspect rules of the last hour.
+    pub marks: Vec<String>,
+}
+
+/// A silence that was reported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Silence {
+    /// The last event time before it.
+    pub from: EventTime,
+    /// When it was seen to be over; none while it lasts.
+    pub to: Option<EventTime>,
+    /// The highest level that was reported.
+    pub level: Level,
+}
+
+/// Bars of a symbol, and what they are of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Past {
+    /// Seconds of a step.
+    pub step_s: i64,
+    /// Oldest first; steps without a quote are left out.
+    pub bars: Vec<Bar>,
+    /// Silences that were reported, oldest first.
+    pub silences: Vec<Silence>,
+}
+
+/// All symbols.
+#[derive(Debug, Default)]
+pub struct Market {
+    index: HashMap<Arc<str>, usize>,
+    entries: Vec<Entry>,
+    changed: Vec<usize>,
+    version: u64,
+    left_out: u64,
+    trades: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    symbol: Arc<str>,
+    version: u64,
+    is_changed: bool,
+    price: Option<(Decimal, f64)>,
+    last_ms: i64,
+    day: i64,
+    day_open: f64,
+    day_volume: f64,
+    level: Option<Level>,
+    class: Option<String>,
+    marks: Vec<(String, i64)>,
+    silences: VecDeque<Silence>,
+    fine: Bars,
+    coarse: Bars,
+}
+
+impl Market {
+    /// Takes in a record of `stock_data`.
+    pub fn trade(&mut self, trade: &Trade<'_>) {
+        self.trades += 1;
+        let keep = self.keep();
+        let Some(at) = self.find_or_add(trade.symbol) else { return };
+        self.entries[at].trade(trade, keep);
+        self.change(at);
+    }
+
+    /// Takes in an event of `bad_data`.
+    pub fn event(&mut self, event: &Event) {
+        let said = event.freshness();
+        let Some(at) = self.find_or_add(&said.symbol) else { return };
+        self.entries[at].event(event);
+        self.change(at);
+    }
+
+    /// A symbol is not watched any more.
+    pub fn removed(&mut self, symbol: &str) {
+        if let Some(&at) = self.index.get(symbol) {
+            self.entries[at].level = None;
+            self.change(at);
+        }
+    }
+
+    /// The rows that have changed since this was asked last, and the version that all rows stand at.
+    pub fn take_changes(&mut self, now_ms: i64) -> (u64, Vec<Row>) {
+        let changed = std::mem::take(&mut self.changed);
+        let rows = changed.iter().map(|&at| {
+            self.entries[at].is_changed = false;
+            self.entries[at].row(now_ms)
+        });
+        let rows = rows.collect();
+        (self.version, rows)
+    }
+
+    /// Every row, in no order.
+    pub fn rows(&self, now_ms: i64) -> impl Iterator<Item = Row> {
+        self.entries.iter().map(move |entry| entry.row(now_ms))
+    }
+
+    /// One row.
+    pub fn row(&self, symbol: &str, now_ms: i64) -> Option<Row> {
+        self.index.get(symbol).map(|&at| self.entries[at].row(now_ms))
+    }
+
+    /// The past of one symbol, as far as it is kept; `step_s` where it must be that, else what suits a chart.
+    pub fn past(&self, symbol: &str, range: Range, now_ms: i64, step_s: Option<i64>) -> Option<Past> {
+        self.index.get(symbol).map(|&at| self.entries[at].past(range, now_ms.div_euclid(1_000), step_s))
+    }
+
+    /// The version that all rows stand at.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// How many symbols there are, how many records were of symbols for which there was no room, and how many
+    /// trades have been taken in.
+    pub fn counts(&self) -> (usize, u64, u64) {
+        (self.entries.len(), self.left_out, self.trades)
+    }
+
+    /// Bars of each kind that are kept of a symbol.
+    fn keep(&self) -> (usize, usize) {
+        let each = BARS_MAX / self.entries.len().max(1);
+        let part = |max: usize| (max * each / (FINE_MAX + COARSE_MAX)).clamp(12, max);
+        (part(FINE_MAX), part(COARSE_MAX))
+    }
+
+    fn find_or_add(&mut self, symbol: &str) -> Option<usize> {
+        if let Some(&at) = self.index.get(symbol) {
+            return Some(at);
+        }
+        if self.entries.len() >= SYMBOLS_MAX {
+            self.left_out += 1;
+            return None;
+        }
+        let symbol: Arc<str> = symbol.into();
+        self.index.insert(Arc::clone(&symbol), self.entries.len());
+        self.entries.push(Entry::new(symbol));
+        Some(self.entries.len() - 1)
+    }
+
+    fn change(&mut self, at: usize) {
+        self.version += 1;
+        let entry = &mut self.entries[at];
+        entry.version = self.version;
+        if !entry.is_changed {
+            entry.is_changed = true;
+            self.changed.push(at);
+        }
+    }
+}
+
+impl Entry {
+    fn new(symbol: Arc<str>) -> Self {
+        Self {
+            symbol,
+            version: 0,
+            is_changed: false,
+            price: None,
+            last_ms: i64::MIN,
+            day: i64::MIN,
+            day_open: 0.0,
+            day_volume: 0.0,
+            level: None,
+            class: None,
+            marks: Vec::new(),
+            silences: VecDeque::new(),
+            fine: Bars::new(FINE_S),
+            coarse: Bars::new(COARSE_S),
+        }
+    }
+
+    fn trade(&mut self, trade: &Trade<'_>, (fine, coarse): (usize, usize)) {
+        let price = trade.price.to_f64().unwrap_or_default();
+        let volume = trade.volume.to_f64().unwrap_or_default();
+        self.fine.take(trade.time_ms, price, volume, fine);
+        self.coarse.take(trade.time_ms, price, volume, coarse);
+        for mark in &trade.marks {
+            self.marks.retain(|(known, _)| known != mark);
+            self.marks.push(((*mark).to_owned(), trade.time_ms));
+        }
+        let day = trade.time_ms.div_euclid(DAY_MS);
+        if day > self.day {
+            (self.day, self.day_open, self.day_volume) = (day, price, 0.0);
+        }
+        if day == self.day {
+            self.day_volume += volume;
+        }
+        // What is late is no news of the price.
+        if trade.time_ms >= self.last_ms {
+            self.price = Some((trade.price, price));
+            self.last_ms = trade.time_ms;
+        }
+    }
+
+    fn event(&mut self, event: &Event) {
+        let said = event.freshness();
+        self.class = Some(said.class.clone());
+        let at = self.silences.iter().rposition(|silence| silence.from == said.last_seen);
+        match event {
+            Event::Stale(_) => {
+                self.level = self.level.max(Some(said.level));
+                match at.and_then(|at| self.silences.get_mut(at)) {
+                    Some(silence) => silence.level = silence.level.max(said.level),
+                    None => {
+                        self.silences.push_back(Silence {
+                            from: said.last_seen,
+                            to: None,
+                            level: said.level,
+                        });
+                    }
+                }
+                if self.silences.len() > SILENCES_MAX {
+                    self.silences.pop_front();
+                }
+                self.last_ms = self.last_ms.max(said.last_seen.0);
+            }
+            Event::Recovered(_) => {
+                self.level = None;
+                let silence_ms = said.silence_ms.unwrap_or_default();
+                let ended = EventTime(said.last_seen.0.saturating_add(silence_ms).min(said.detected_at.0));
+                if let Some(silence) = at.and_then(|at| self.silences.get_mut(at)) {
+                    silence.to = Some(ended);
+                }
+            }
+        }
+    }
+
+    fn row(&self, now_ms: i64) -> Row {
+        let percent = |now: f64, then: f64| (then > 0.0).then(|| (now - then) / then * 100.0);
+        let price = self.price.map(|(_, price)| price);
+        let hour_ago = self.fine.price_at(now_ms.div_euclid(1_000) - HOUR_S);
+        let is_recent = |time_ms: i64| now_ms.saturating_sub(time_ms) < MARK_MS;
+        Row {
+            symbol: self.symbol.to_string(),
+            version: self.version,
+            last_price: self.price.map(|(exact, _)| exact.to_string()),
+            change_day: price.and_then(|price| percent(price, self.day_open)),
+            change_hour: price.zip(hour_ago).and_then(|(price, then)| percent(price, then)),
+            volume: self.day_volume,
+            last_seen: Some(self.last_ms).filter(|ms| *ms > i64::MIN).map(EventTime),
+            level: self.level,
+            class: self.class.clone(),
+            marks: self.marks.iter().filter(|(_, at)| is_recent(*at)).map(|(name, _)| name.clone()).collect(),
+        }
+    }
+
+    fn past(&self, range: Range, now_s: i64, step_s: Option<i64>) -> Past {
+        let first_s = self.coarse.first_s().unwrap_or(now_s);
+        let from_s = range.from_s(now_s).unwrap_or(first_s);
+        let span_s = now_s - from_s.max(first_s);
+        // The fine bars may begin later than the coarse ones, which then know more.
+        let has_all = |bars: &Bars| bars.first_s().is_some_and(|fine| fine <= from_s.max(first_s) + COARSE_S);
+        let step_s = step_s.unwrap_or_else(|| bars::step_for(span_s, FINE_S));
+        let bars = if step_s < COARSE_S && has_all(&self.fine) {
+            bars::merge(self.fine.since(from_s), step_s)
+        } else {
+            bars::merge(self.coarse.since(from_s), step_s.max(COARSE_S))
+        };
+        let step_s = if step_s < COARSE_S && !has_all(&self.fine) { COARSE_S } else { step_s };
+        Past { step_s, bars, silences: self.silences.iter().cloned().collect() }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::float_cmp)] // small whole numbers are exact
+mod tests {
+    use super::*;
+    use crate::model::{Freshness, NoticedBy, WallTime};
+
+    const NOON: i64 = 1_795_348_800_000;
+
+    fn trade<'a>(symbol: &'a str, time_ms: i64, price: i64, marks: &[&'a str]) -> Trade<'a> {
+        let (price, volume) = (Decimal::new(price, 2), Decimal::new(10, 0));
+        Trade { symbol, price, volume, time_ms, marks: marks.to_vec() }
+    }
+
+    fn silence(symbol: &str, last_seen: i64, level: Level) -> Freshness {
+        Freshness {
+            symbol: symbol.to_owned(),
+            class: "default".to_owned(),
+            last_seen: EventTime(last_seen),
+            level,
+            threshold_ms: Some(1_000),
+            calendar: "24x7".to_owned(),
+            detected_at: WallTime(last_seen + 9_000),
+            noticed_by: NoticedBy::Clock,
+            silence_ms: Some(5_000),
+            late_delivery: false,
+        }
+    }
+
+    #[test]
+    fn a_row_follows_its_quotes() {
+        let mut market = Market::default();
+        market.trade(&trade("A", NOON - DAY_MS, 50, &[]));
+        market.trade(&trade("A", NOON - 7_200_000, 100, &[]));
+        market.trade(&trade("A", NOON - 10_000, 150, &["price_jump"]));
+        market.trade(&trade("A", NOON, 120, &[]));
+        market.trade(&trade("A", NOON - 5_000, 999, &["late"]));
+        let row = market.row("A", NOON).unwrap();
+        assert_eq!(row.last_price.as_deref(), Some("1.20"), "a late quote is no news of the price");
+        assert_eq!(row.last_seen, Some(EventTime(NOON)));
+        assert_eq!(row.volume, 40.0, "of this day alone");
+        assert!((row.change_day.unwrap() - 20.0).abs() < 1e-9, "{row:?}");
+        assert!((row.change_hour.unwrap() - 20.0).abs() < 1e-9, "{row:?}");
+        assert_eq!(row.marks, ["price_jump", "late"]);
+        assert_eq!(market.row("A", NOON + MARK_MS).unwrap().marks, [] as [&str; 0]);
+        assert_eq!(market.row("B", NOON), None);
+    }
+
+    #[test]
+    fn changes_are_told_once_each() {
+        let mut market = Market::default();
+        (0..10).for_each(|n| market.trade(&trade("A", NOON + n, 100 + n, &[])));
+        market.trade(&trade("B", NOON, 100, &[]));
+        let (version, rows) = market.take_changes(NOON);
+        assert_eq!((version, rows.len(), rows[0].version, rows[1].version), (11, 2, 10, 11));
+        assert_eq!(market.take_changes(NOON), (11, vec![]));
+        market.trade(&trade("A", NOON + 20, 1, &[]));
+        assert_eq!(market.take_changes(NOON).1.len(), 1);
+        assert_eq!(market.counts(), (2, 0, 12));
+    }
+
+    #[test]
+    fn silences_are_shown_and_remembered() {
+        let mut market = Market::default();
+        market.event(&Event::Stale(silence("A", NOON, Level::Warn)));
+        market.event(&Event::Stale(silence("A", NOON, Level::Error)));
+        let row = market.row("A", NOON).unwrap();
+        assert_eq!((row.level, row.last_price), (Some(Level::Error), None));
+        assert_eq!(row.last_seen, Some(EventTime(NOON)));
+        market.event(&Event::Recovered(silence("A", NOON, Level::Error)));
+        assert_eq!(market.row("A", NOON).unwrap().level, None);
+        let past = market.past("A", Range::Hour, NOON, None).unwrap();
+        let told = Silence { from: EventTime(NOON), to: Some(EventTime(NOON + 5_000)), level: Level::Error };
+        assert_eq!(past.silences, [told]);
+    }
+
+    #[test]
+    fn the_past_is_as_fine_as_it_is_known() {
+        let mut market = Market::default();
+        (0..60).for_each(|n| market.trade(&trade("A", NOON + n * 10_000, 100 + n, &[])));
+        let now = NOON + 600_000;
+        let past = |range, market: &Market| market.past("A", range, now, None).unwrap();
+        assert_eq!((past(Range::All, &market).step_s, past(Range::All, &market).bars.len()), (10, 60));
+        market.trade(&trade("A", NOON - 2 * DAY_MS, 1, &[]));
+        assert_eq!(past(Range::Hour, &market).step_s, 10);
+        let all = past(Range::All, &market);
+        assert_eq!((all.step_s, all.bars.len()), (900, 2));
+        assert_eq!(market.past("A", Range::Day, now, Some(COARSE_S)).unwrap().bars.len(), 2);
+    }
+
+    #[test]
+    fn there_is_room_for_so_many() {
+        let mut market = Market::default();
+        for n in 0..SYMBOLS_MAX + 3 {
+            market.event(&Event::Stale(silence(&format!("S{n}"), NOON, Level::Error)));
+        }
+        assert_eq!(market.counts(), (SYMBOLS_MAX, 3, 0));
+        let (fine, coarse) = market.keep();
+        assert!((fine + coarse) * SYMBOLS_MAX <= BARS_MAX, "{fine} {coarse}");
+        assert!(market.keep() < Market::default().keep());
+    }
+}

@@ -1,0 +1,87 @@
+//! Asks the instances how they are, each by itself, so that one that hangs holds up none.
+
+use std::time::Duration;
+
+use reqwest::{Client, StatusCode};
+use serde::de::DeserializeOwned;
+
+use super::board::Board;
+use super::pipeline::Answer;
+use super::samples::Samples;
+
+/// How often.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How long one answer may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// What is read of one answer, in bytes.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
+
+/// Asks all of them, for ever.
+pub async fn watch_instances(board: &Board, addresses: &[String]) {
+    let client = Client::builder().timeout(ANSWER_TIMEOUT).no_proxy().build();
+    let client = match client {
+        Ok(client) => client,
+        Err(error) => {
+            tracing::error!(%error, "the instances can't be asked");
+            return;
+        }
+    };
+    let each = addresses.iter().map(|address| watch(&client, board, address));
+    futures_util::future::join_all(each).await;
+}
+
+async fn watch(client: &Client, board: &Board, address: &str) {
+    let mut tick = tokio::time::interval(ASK_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        board.told(address, ask(client, address).await);
+    }
+}
+
+async fn ask(client: &Client, address: &str) -> Result<Answer, String> {
+    let (_, ready) = get(client, address, "/readyz").await?;
+    let (status, metrics) = get(client, address, "/metrics").await?;
+    if status != StatusCode::OK {
+        return Err(format!("`/metrics` answers {status}; is `{address}` an instance's `http` address?"));
+    }
+    let awaited = Some(ready.trim().to_owned()).filter(|text| text != "ready");
+    Ok(Answer {
+        samples: Samples::parse(&metrics),
+        instance: json(client, address, "/v1/instance").await?,
+        stores: json(client, address, "/v1/partitions").await?,
+        awaited,
+    })
+}
+
+/// What is there, if it is; other roles don't have it.
+async fn json<T: DeserializeOwned>(client: &Client, address: &str, path: &str) -> Result<Option<T>, String> {
+    let (status, text) = get(client, address, path).await?;
+    Ok(serde_json::from_str(&text).ok().filter(|_| status == StatusCode::OK))
+}
+
+async fn get(client: &Client, address: &str, path: &str) -> Result<(StatusCode, String), String> {
+    let answer = client.get(format!("http://{address}{path}")).send().await;
+    let mut answer = answer.map_err(|error| words(&error))?;
+    let status = answer.status();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|error| words(&error))? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > ANSWER_BYTES_MAX {
+            return Err(format!("`{path}` answers more than {ANSWER_BYTES_MAX} bytes"));
+        }
+    }
+    Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// The innermost cause, which says what happened.
+fn words(error: &reqwest::Error) -> String {
+    if error.is_timeout() {
+        return format!("no answer within {ANSWER_TIMEOUT:?}");
+    }
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
