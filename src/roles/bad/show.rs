@@ -97,8 +97,7 @@ fn to_text(entry: &Entry, message: &Message<'_>) -> String {
 
 fn to_json(entry: &Entry, message: &Message<'_>) -> Value {
     let mut told = entry.to_json();
-    let broken: Vec<_> =
-        entry.evidence.iter().flat_map(|evidence| &evidence.rejection.broken).collect();
+    let broken: Vec<_> = entry.evidence.iter().flat_map(|evidence| &evidence.rejection.broken).collect();
     told["broken"] = json!(broken);
     put_bytes(&mut told, "key", message.key);
     put_bytes(&mut told, "value", message.value);

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::config::Secret;
-use crate::finnhub::{Message, without_token};
 use crate::finnhub::poll::{self, Outcome, Refusal};
 use crate::finnhub::recording;
 use crate::finnhub::stream::End;
+use crate::finnhub::{Message, without_token};
 use crate::telemetry::health::Readiness;
 use crate::telemetry::metrics::IngestMetrics;
 use crate::telemetry::rarely::{REMINDER_EVERY, Rarely};
@@ -34,7 +34,12 @@ pub(super) struct Status {
 
 impl Status {
     /// A feed that is not there yet, and asks for so many symbols.
-    pub(super) fn new(metrics: IngestMetrics, readiness: Readiness, symbols: usize, token: Option<Secret>) -> Self {
+    pub(super) fn new(
+        metrics: IngestMetrics,
+        readiness: Readiness,
+        symbols: usize,
+        token: Option<Secret>,
+    ) -> Self {
         let rarely = || Rarely::every(REMINDER_EVERY);
         let (too_many, damaged) = (rarely(), rarely());
         Self { metrics, readiness, symbols, token, connects: 0, is_answering: false, too_many, damaged }
