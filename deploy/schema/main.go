@@ -13,7 +13,7 @@ import (
 )
 
 // What .env has to give.
-var given = []string{"TICKGATE_FINNHUB__TOKEN=token", "GRAFANA_PASSWORD=password", "SERVE_PASSWORD=password"}
+var given = []string{"TICKGATE_FINNHUB__TOKEN=token", "GRAFANA_PASSWORD=password", "PAGE_PASSWORD=password"}
 
 // Compose warns of variables that are not set, and goes on with nothing.
 type failing struct{ warned *[]string }

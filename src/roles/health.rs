@@ -59,8 +59,9 @@ async fn ask(client: &Client, url: &str) -> Result<(u16, String), reqwest::Error
 
 /// Where each role would be ready, from this host.
 fn urls_of(config: &Config) -> Vec<String> {
-    let all = [config.process.http, config.ingest.http, config.sink.http, config.simulate.http];
-    all.into_iter().filter(|address| address.port() != 0).map(|address| readyz(from_here(address))).collect()
+    let roles = [config.process.http, config.ingest.http, config.sink.http, config.serve.http];
+    let all = roles.into_iter().chain([config.simulate.http]);
+    all.filter(|address| address.port() != 0).map(|address| readyz(from_here(address))).collect()
 }
 
 fn readyz(address: SocketAddr) -> String {
@@ -87,13 +88,12 @@ mod tests {
             ("TICKGATE_PROCESS__HTTP", "0.0.0.0:9464"),
             ("TICKGATE_INGEST__HTTP", "[::]:1"),
             ("TICKGATE_SINK__HTTP", "10.0.0.7:2"),
+            ("TICKGATE_SERVE__HTTP", "127.0.0.1:8080"),
             ("TICKGATE_SIMULATE__HTTP", "127.0.0.1:0"),
         ];
         let given = given.map(|(name, value)| (name.to_owned(), value.to_owned()));
         let urls = urls_of(&Config::load(None, given).unwrap());
-        assert_eq!(
-            urls,
-            ["http://127.0.0.1:9464/readyz", "http://[::1]:1/readyz", "http://10.0.0.7:2/readyz"]
-        );
+        let hosts = ["127.0.0.1:9464", "[::1]:1", "10.0.0.7:2", "127.0.0.1:8080"];
+        assert_eq!(urls, hosts.map(|host| format!("http://{host}/readyz")));
     }
 }

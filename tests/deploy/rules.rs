@@ -3,7 +3,7 @@
 use crate::compose::{Compose, Service};
 
 /// Who may be reached from this machine, at which port of the container.
-const PUBLISHED: [(&str, &str); 2] = [("grafana", "3000"), ("kafka-ui", "8080")];
+const PUBLISHED: [(&str, &str); 3] = [("grafana", "3000"), ("kafka-ui", "8080"), ("serve", "8080")];
 
 #[test]
 fn images_are_pinned_and_services_bounded_and_watched() {

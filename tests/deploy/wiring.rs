@@ -69,7 +69,7 @@ fn brokers_are_found_where_they_listen() {
         let (volume, place) = service.mounts().next().unwrap();
         assert_eq!((volume, place), (name.as_str(), of("KAFKA_LOG_DIRS")));
     }
-    for (name, service) in compose.ours().filter(|(name, _)| *name != "simulate" && *name != "serve") {
+    for (name, service) in compose.ours().filter(|(name, _)| *name != "simulate") {
         assert_eq!(service.environment["TICKGATE_KAFKA__BROKERS"], brokers, "`{name}`");
         assert_eq!(service.environment["TICKGATE_SINK__CONTACT_POINTS"], "cassandra:9042", "`{name}`");
     }
@@ -123,6 +123,14 @@ fn roles_listen_where_others_reach_them_and_the_simulator_is_found() {
     assert!(is_open(ingest.ingest.http));
     assert!(is_open(settings(compose.service("process")).process.http));
     assert!(is_open(settings(compose.service("sink")).sink.http));
+    let serve = settings(compose.service("serve")).serve;
+    assert!(is_open(serve.http) && serve.access.is_asked, "who reaches the page is asked");
+    let ports = [
+        ("process", settings(compose.service("process")).process.http.port()),
+        ("ingest", ingest.ingest.http.port()),
+        ("sink", settings(compose.service("sink")).sink.http.port()),
+    ];
+    assert_eq!(serve.instances, ports.map(|(service, port)| format!("{service}:{port}")));
     let simulate = settings(compose.service("simulate")).simulate;
     assert!(is_open(simulate.listen) && is_open(simulate.http));
     let url = format!("#TICKGATE_FINNHUB__URL=ws://simulate:{}", simulate.listen.port());
