@@ -155,7 +155,7 @@ impl Shell {
                     readable: false,
                     looked_at: self.now.wall,
                 };
-                Input::Ends(of.into_iter().map(end).collect())
+                Input::Ends(of.into_iter().map(end).collect(), Vec::new())
             }
             _ => Input::Done,
         })
@@ -166,6 +166,7 @@ impl Shell {
             partition,
             position: 1,
             checkpoint: self.store.checkpoint(u16::try_from(partition)?)?,
+            classes: Vec::new(),
             log_start: 0,
             log_end: 0,
             time_below_checkpoint: None,
@@ -211,6 +212,7 @@ fn settings() -> Settings {
         commit_interval_ms: 100,
         round_max_records: 100_000,
         classes: Arc::new(Classes::of_one(None, Some(THRESHOLD_MS))),
+        watchlist: Arc::default(),
         grace_ms: GRACE_MS,
         renew_after_ms: i64::MAX,
         hot_symbols: 100_000,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::event::Events;
 use super::expected::{Calls, Inputs, Seen};
+use super::feed::Feeds;
 use super::last_seen::{self, History};
 use super::message::{Message, shown};
 use super::output::{self, Faults, Found};
@@ -56,6 +57,7 @@ pub struct PartitionCheck {
     rows: Rows,
     inputs: Inputs,
     events: Events,
+    feeds: Feeds,
     stock_data: Progress,
     bad_data: Progress,
     findings: Findings,
@@ -96,6 +98,7 @@ impl PartitionCheck {
             rows: Rows::default(),
             inputs: Inputs::default(),
             events: Events::default(),
+            feeds: Feeds::default(),
             stock_data: Progress::default(),
             bad_data: Progress::default(),
             findings,
@@ -171,7 +174,8 @@ impl PartitionCheck {
         match kind {
             Some(Kind::Stale) => self.events.stale(partition, message, &mut self.findings),
             Some(Kind::Recovered) => self.events.recovered(partition, message, &mut self.findings),
-            Some(Kind::FeedSilent | Kind::FeedRecovered) => self.findings.skip(Unjudged::FeedEvents, 1),
+            Some(Kind::FeedSilent) => self.feeds.silent(partition, message, &mut self.findings),
+            Some(Kind::FeedRecovered) => self.feeds.recovered(partition, message, &mut self.findings),
             Some(Kind::NotATrade) => self.findings.count(Count::NotATrade, 1),
             Some(Kind::Rejected) => self.output(message, Found::Rejected),
             Some(Kind::Removed) => self.output(message, Found::Removed),
@@ -197,10 +201,9 @@ impl PartitionCheck {
         self.judge_lost(ends);
         self.judge_ahead(ends);
         suspects::judge(&self.scope, self.staging_start, &self.rows, &self.inputs, &mut self.findings);
-        self.findings.skip(Unjudged::ClassRows, self.rows.classes.len() as u64);
         let events_retired = ends.bad_data_start > 0;
         self.events.judge_unmatched(self.scope.partition, events_retired, &mut self.findings);
-        let rows = self.rows.symbols.len() as u64;
+        let rows = (self.rows.symbols.len() + self.rows.classes.len()) as u64;
         match &self.rows.checkpoint {
             None => self.findings.skip(Unjudged::RowsWithoutCheckpoint, rows),
             Some((_, row)) if row.epoch > 0 => self.findings.skip(Unjudged::RowsAfterReset, rows),
@@ -215,6 +218,7 @@ impl PartitionCheck {
                 };
                 let (inputs, rows, events) = (&self.inputs, &self.rows, &self.events);
                 last_seen::judge(history, inputs, rows, events, &self.scope.classes, &mut self.findings);
+                self.feeds.judge(history, inputs, rows, &mut self.findings);
             }
         }
         self.findings

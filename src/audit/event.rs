@@ -138,7 +138,7 @@ fn read(
             return Some((identity, said));
         }
         Some(Err(error)) => error.to_string(),
-        None => "no event has this kind".to_owned(),
+        _ => "no event of a symbol has this kind".to_owned(),
     };
     let found = format!("{} with {}: {problem}", kind.name(), shown(message.value));
     let expected = "the JSON of an event".to_owned();

@@ -62,9 +62,16 @@ pub(super) fn judge(
         let is_listing = listed_at == Some(identity.last_seen.0);
         for stale in silence.stales.values() {
             match next {
-                Some(next) => judge_length(history, classes, stale, *next, findings),
-                None if is_listing => judge_length(history, classes, stale, None, findings),
-                None => judge_unknown(history, identity, stale, findings),
+                Some(next) if !stale.said.never_seen => {
+                    judge_length(history, classes, stale, *next, findings);
+                }
+                _ if stale.said.never_seen && is_listing => {
+                    judge_length(history, classes, stale, None, findings);
+                }
+                _ if stale.said.never_seen && symbol.is_some_and(|of| walked.removed.contains(&of)) => {
+                    findings.skip(Unjudged::ListingsRemoved, 1);
+                }
+                _ => judge_unknown(history, identity, stale, findings),
             }
         }
     }
@@ -142,6 +149,8 @@ struct Walked {
     had: HashMap<(NameId, EventTime), Option<EventTime>>,
     /// Silences, by level, that the settings call too long and no event tells of.
     unreported: u64,
+    /// Symbols with a removal.
+    removed: HashSet<NameId>,
 }
 
 fn walk(history: History, inputs: &Inputs, classes: &Classes, events: &Events) -> Walked {
@@ -150,7 +159,8 @@ fn walk(history: History, inputs: &Inputs, classes: &Classes, events: &Events) -
         .keys()
         .filter_map(|silence| Some((inputs.known(&silence.symbol)?, silence.last_seen)))
         .collect();
-    let mut walked = Walked { computed: BTreeMap::new(), had: HashMap::new(), unreported: 0 };
+    let mut walked =
+        Walked { computed: BTreeMap::new(), had: HashMap::new(), unreported: 0, removed: HashSet::new() };
     for input in inputs.iter().take_while(|input| input.offset < history.until) {
         match input.calls {
             // What Kafka refused changes nothing, a removal neither.
@@ -177,6 +187,7 @@ fn walk(history: History, inputs: &Inputs, classes: &Classes, events: &Events) -
             }
             Calls::Removed { symbol } => {
                 walked.computed.insert(symbol, Computed { last_seen: None, exact: true });
+                walked.removed.insert(symbol);
             }
             Calls::Rejected { .. } => {}
         }

@@ -29,6 +29,7 @@
 mod check;
 mod event;
 mod expected;
+mod feed;
 mod last_seen;
 mod message;
 mod output;

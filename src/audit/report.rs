@@ -141,18 +141,16 @@ pub enum Unjudged {
     RowsAfterReset,
     /// Rows of partitions without a checkpoint row.
     RowsWithoutCheckpoint,
-    /// Rows of classes.
-    ClassRows,
     /// Events whose inputs or counterparts retention has taken.
     EventHistoryRetired,
     /// Events that may belong to inputs beyond those read.
     EventsBeyondCut,
     /// `stale` events whose class, calendar or threshold is not the one of these settings.
     EventsOfOtherSettings,
+    /// `stale` events of symbols that had never been seen, whose listing has been removed since.
+    ListingsRemoved,
     /// Silences that these settings would have reported and no event tells of: they may have been others then.
     UnreportedSilences,
-    /// Events of whole classes.
-    FeedEvents,
     /// Partitions whose last round was decided with other settings than these: verdicts may differ for that.
     OtherSettings,
     /// Partitions whose committed offset never settled while the group ran.
@@ -197,6 +195,12 @@ pub enum Count {
     Recovered,
     /// `stale` events whose length was computed again from the inputs or the clock, and the calendar.
     SilencesCompared,
+    /// `feed_silent` events.
+    FeedSilent,
+    /// `feed_recovered` events.
+    FeedRecovered,
+    /// Rows of classes whose last accepted quote was found among the inputs.
+    ClassesCompared,
     /// What ingest could not read as a trade.
     NotATrade,
     /// Symbols whose row was compared with their inputs.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tickgate_state::{CheckpointRow, Reported, RowError, RowKey, SymbolRow};
+use tickgate_state::{CheckpointRow, ClassRow, Reported, RowError, RowKey, SymbolRow};
 
 use super::message::Message;
 use crate::model::Offset;
@@ -21,7 +21,7 @@ pub(super) struct SymbolSeen {
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     pub(super) symbols: BTreeMap<String, SymbolSeen>,
-    pub(super) classes: BTreeMap<String, Offset>,
+    pub(super) classes: BTreeMap<String, (Offset, ClassRow)>,
     pub(super) checkpoint: Option<(Offset, CheckpointRow)>,
 }
 
@@ -46,9 +46,13 @@ impl Rows {
                     None => drop(self.symbols.insert(symbol.to_owned(), seen)),
                 }
             }
-            RowKey::Class(class) => {
-                self.classes.insert(class.to_owned(), message.offset);
-            }
+            RowKey::Class(class) => match message.value {
+                Some(value) => {
+                    let row = (message.offset, ClassRow::decode(value)?);
+                    self.classes.insert(class.to_owned(), row);
+                }
+                None => drop(self.classes.remove(class)),
+            },
             RowKey::Checkpoint => {
                 self.checkpoint = match message.value {
                     Some(value) => Some((message.offset, CheckpointRow::decode(value)?)),

@@ -6,12 +6,17 @@ use std::time::Duration;
 use super::calendar::CalendarConfig;
 use super::legal;
 use super::reader::Section;
+use super::symbols::expand_symbols;
 
 const DAY: Duration = Duration::from_hours(24);
 /// How long a threshold may be.
 const LONGEST: Duration = Duration::from_hours(24 * 365);
 /// `warn_after` where nothing is set and `error_after` is longer.
 const WARN_AFTER: Duration = Duration::from_hours(3);
+/// `feed_after` where nothing is set.
+const FEED_AFTER: Duration = Duration::from_mins(10);
+/// Looks are a second apart.
+const FEED_SHORTEST: Duration = Duration::from_secs(1);
 /// Always open.
 const ALWAYS: &str = "24x7";
 /// The class of symbols that no other one names.
@@ -28,6 +33,9 @@ pub struct FreshnessConfig {
     /// `calendar`: whose open time counts for symbols of no class: `24x7`, `nyse`, `nasdaq` or a
     /// `[freshness.calendars.<name>]`. Default: `24x7`.
     pub calendar: String,
+    /// `feed_after`: a whole class without an accepted quote for longer is `feed_silent`; `off`: that is not judged.
+    /// Default: `10m`.
+    pub feed_after: Option<Duration>,
     /// `exempt`: symbols of no class are not watched. Default: `false`.
     pub exempt: bool,
     /// `future_skew`: an event time further than this after the record's Kafka time is `future_time`.
@@ -36,6 +44,9 @@ pub struct FreshnessConfig {
     /// `grace`: notices by the clock wait this long after the threshold, for a record that is on its way.
     /// Default: `5s`.
     pub grace: Duration,
+    /// `watchlist`: symbols that are watched from when they are first listed, whether they were ever seen or not; a
+    /// number stands for so many made-up ones, as in `finnhub.symbols`. Default: `[]`.
+    pub watchlist: Vec<String>,
     /// `[[freshness.class]]`: a symbol is in the first that names it.
     pub classes: Vec<ClassConfig>,
     /// `[freshness.calendars.<name>]`, and those that tickgate knows.
@@ -55,6 +66,8 @@ pub struct ClassConfig {
     pub error_after: Duration,
     /// `calendar`. Default: that of `[freshness]`.
     pub calendar: String,
+    /// `feed_after`. Default: that of `[freshness]`.
+    pub feed_after: Option<Duration>,
     /// `exempt`: its symbols are not watched. Default: `false`.
     pub exempt: bool,
 }
@@ -67,14 +80,18 @@ impl FreshnessConfig {
         let grace = section.duration("grace", "5s", Duration::ZERO..=DAY);
         let calendars = CalendarConfig::read_all(section);
         let calendar = calendar(section, "calendar", ALWAYS, &calendars);
+        let feed_after = section.duration_or_off("feed_after", Some(FEED_AFTER), FEED_SHORTEST..=LONGEST);
         let exempt = section.flag("exempt", false);
+        let watchlist = section.list("watchlist", &[]);
         let mut freshness = Self {
             warn_after,
             error_after,
             calendar,
+            feed_after,
             exempt,
             future_skew,
             grace,
+            watchlist: expand_symbols(&watchlist),
             classes: Vec::new(),
             calendars,
         };
@@ -106,6 +123,7 @@ impl FreshnessConfig {
             warn_after: warn_after(section, &key("warn_after"), self.warn_after, error_after),
             error_after,
             calendar: calendar(section, &key("calendar"), &self.calendar, &self.calendars),
+            feed_after: section.duration_or_off(&key("feed_after"), self.feed_after, FEED_SHORTEST..=LONGEST),
             exempt: section.flag(&key("exempt"), false),
         }
     }
@@ -118,6 +136,7 @@ impl FreshnessConfig {
             warn_after: self.warn_after,
             error_after: self.error_after,
             calendar: self.calendar.clone(),
+            feed_after: self.feed_after,
             exempt: self.exempt,
         };
         self.classes.iter().cloned().chain([default]).collect()
@@ -135,18 +154,28 @@ impl FreshnessConfig {
         if self.warn_after != Some(WARN_AFTER).filter(|warn_after| *warn_after < self.error_after) {
             fields.push(("freshness.warn_after_ms".to_owned(), ms(self.warn_after)));
         }
+        if self.feed_after != Some(FEED_AFTER) {
+            fields.push(("freshness.feed_after_ms".to_owned(), ms(self.feed_after)));
+        }
         if self.exempt {
             fields.push(("freshness.exempt".to_owned(), "true".to_owned()));
+        }
+        if !self.watchlist.is_empty() {
+            let mut listed = self.watchlist.clone();
+            listed.sort_unstable();
+            listed.dedup();
+            fields.push(("freshness.watchlist".to_owned(), format!("{listed:?}")));
         }
         let mut calendars = vec![&self.calendar];
         for (number, class) in self.classes.iter().enumerate() {
             let said = format!(
-                "{} {:?} {} {} {} {}",
+                "{} {:?} {} {} {} {} {}",
                 class.name,
                 class.symbols,
                 ms(class.warn_after),
                 class.error_after.as_millis(),
                 class.calendar,
+                ms(class.feed_after),
                 class.exempt
             );
             fields.push((format!("freshness.class.{number:05}"), said));

@@ -21,6 +21,8 @@ pub struct Class {
     pub warn_after_ms: Option<i64>,
     /// The same at level `error`.
     pub error_after_ms: Option<i64>,
+    /// The whole class without an accepted quote for longer is `feed_silent`; `None`: that is not judged.
+    pub feed_after_ms: Option<i64>,
 }
 
 impl Class {
@@ -79,7 +81,7 @@ impl Classes {
     /// One class for all symbols, always open.
     pub fn of_one(warn_after_ms: Option<i64>, error_after_ms: Option<i64>) -> Self {
         let (name, calendar) = (Class::DEFAULT.into(), Calendar::always());
-        Self::new(Vec::new(), Class { name, calendar, warn_after_ms, error_after_ms })
+        Self::new(Vec::new(), Class { name, calendar, warn_after_ms, error_after_ms, feed_after_ms: None })
     }
 
     /// The class that a symbol is in.
@@ -93,6 +95,11 @@ impl Classes {
     /// What the class is held to.
     pub fn get(&self, id: ClassId) -> &Class {
         &self.all[usize::from(id)]
+    }
+
+    /// The classes that are judged as a whole.
+    pub fn feeds(&self) -> impl Iterator<Item = (ClassId, &Class)> {
+        (0..).zip(&self.all).filter(|(_, class)| class.feed_after_ms.is_some())
     }
 
     /// The class that a symbol is in, itself.
@@ -139,7 +146,13 @@ mod tests {
 
     fn class(name: &str) -> Class {
         let calendar = Calendar::always();
-        Class { name: name.into(), calendar, warn_after_ms: None, error_after_ms: Some(1) }
+        Class {
+            name: name.into(),
+            calendar,
+            warn_after_ms: None,
+            error_after_ms: Some(1),
+            feed_after_ms: None,
+        }
     }
 
     fn with(symbols: &[&str]) -> Vec<String> {

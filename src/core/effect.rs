@@ -6,7 +6,7 @@ use std::sync::Arc;
 pub use super::deadlines::Span;
 use super::input::Generation;
 use super::rules::Suspects;
-use crate::model::{CheckpointRow, Event, Kind, Offset, Partition, Rule, SymbolRow};
+use crate::model::{CheckpointRow, ClassRow, Event, Kind, Offset, Partition, Rule, SymbolRow};
 
 /// One thing to do.
 #[derive(Debug, Clone)]
@@ -62,6 +62,11 @@ pub enum Effect {
     },
     /// Look at the ends of these partitions; the offset is the committed one. Answer: `Ends`.
     LookAtEnds(Vec<(Partition, Offset)>),
+    /// Look at every partition's checkpoint and class rows in the local store. Answer: `Feeds`.
+    LookAtFeeds {
+        /// And, before that, at the ends of all partitions of staging.
+        ends: bool,
+    },
     /// Something that people should know. No answer.
     Notice(Notice),
     /// Leave the group, drop the producer, start over with a new id and a new core. No answer.
@@ -137,7 +142,7 @@ pub enum Output {
 
 impl Effect {
     /// The names of all effects that are carried out and answered.
-    pub const CARRIED_OUT: [&'static str; 20] = [
+    pub const CARRIED_OUT: [&'static str; 21] = [
         "accept",
         "read owners",
         "fence",
@@ -158,6 +163,7 @@ impl Effect {
         "look up",
         "scan",
         "look at ends",
+        "look at feeds",
     ];
 
     /// What the log calls it.
@@ -183,6 +189,7 @@ impl Effect {
             Self::Lookup(_) => "look up",
             Self::Scan { .. } => "scan",
             Self::LookAtEnds(_) => "look at ends",
+            Self::LookAtFeeds { .. } => "look at feeds",
             Self::Notice(_) => "notice",
             Self::Rejoin(_) => "rejoin",
             Self::Stop(_) => "stop",
@@ -226,7 +233,12 @@ impl fmt::Display for Effect {
             Self::Fence(ids) => write!(to, " {}", ids.len()),
             Self::Lookup(symbols) => write!(to, " {}", symbols.len()),
             Self::Scan { spans, .. } => spans.iter().try_for_each(|span| write!(to, " {}", span.partition)),
-            Self::Begin | Self::Commit | Self::Abort | Self::Notice(_) | Self::Rejoin(_) => Ok(()),
+            Self::Begin
+            | Self::Commit
+            | Self::Abort
+            | Self::LookAtFeeds { .. }
+            | Self::Notice(_)
+            | Self::Rejoin(_) => Ok(()),
             Self::Stop(stop) => write!(to, " {}", stop.name()),
         }
     }
@@ -258,6 +270,8 @@ pub struct Writes {
     pub partition: Partition,
     /// One row a symbol; `None` removes it.
     pub rows: Vec<(Arc<str>, Option<SymbolRow>)>,
+    /// One row a class.
+    pub classes: Vec<(Arc<str>, ClassRow)>,
     /// Always written, and last.
     pub checkpoint: CheckpointRow,
 }

@@ -13,6 +13,7 @@ struct Silence<'a> {
     symbol: &'a str,
     class: &'a Class,
     from: i64,
+    never_seen: bool,
     open_ms: i64,
     detected_at: WallTime,
     noticed_by: NoticedBy,
@@ -31,6 +32,8 @@ impl Silence<'_> {
             noticed_by: self.noticed_by,
             silence_ms: Some(self.open_ms),
             late_delivery: false,
+            never_seen: self.never_seen,
+            feed_silent: false,
         }
     }
 }
@@ -51,7 +54,7 @@ pub(super) fn accept(
         return row;
     }
     if let Some(from) = silence_from(&row)
-        && (event_time != from || row.last_seen.is_none())
+        && event_time != from
     {
         let reported = row.reported.take();
         // Open time is never longer than time.
@@ -59,7 +62,8 @@ pub(super) fn accept(
         if reported.is_some() || !is_short {
             let open_ms = class.calendar.open_ms(from, event_time);
             let (detected_at, noticed_by) = (now.wall, NoticedBy::NextRecord);
-            let silence = Silence { symbol, class, from, open_ms, detected_at, noticed_by };
+            let never_seen = row.last_seen.is_none();
+            let silence = Silence { symbol, class, from, never_seen, open_ms, detected_at, noticed_by };
             ended(&silence, reported, events);
         }
     }
@@ -98,7 +102,8 @@ pub(super) fn overdue(
 ) -> Option<SymbolRow> {
     let from = silence_from(row)?;
     let open_ms = class.calendar.open_ms(from, at.0);
-    let silence = Silence { symbol, class, from, open_ms, detected_at: at, noticed_by: NoticedBy::Clock };
+    let (never_seen, noticed_by) = (row.last_seen.is_none(), NoticedBy::Clock);
+    let silence = Silence { symbol, class, from, never_seen, open_ms, detected_at: at, noticed_by };
     let mut reported = row.reported;
     for (level, threshold_ms) in class.levels() {
         let is_due = open_ms > threshold_ms && passed_at(class, from, threshold_ms) <= until;

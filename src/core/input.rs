@@ -1,7 +1,7 @@
 //! What the core is told. Every effect that asks for an answer gets exactly one of these.
 
 use super::record::Record;
-use crate::model::{CheckpointRow, Claim, Offset, Partition, SymbolRow, WallTime};
+use crate::model::{CheckpointRow, Claim, ClassRow, Offset, Partition, SymbolRow, WallTime};
 
 /// The two clocks at the moment of an input: the wall's, which may leap, and one that never goes back.
 #[derive(Debug, Clone, Copy)]
@@ -70,8 +70,10 @@ pub enum Input<'a> {
     LookedUp(Vec<Option<SymbolRow>>),
     /// Answers `Effect::Scan`: for each span, its rows in the order of names.
     Scanned(Vec<Vec<NamedRow>>),
-    /// Answers `Effect::LookAtEnds`.
-    Ends(Vec<End>),
+    /// Answers `Effect::LookAtEnds`: what could be looked at, and which classes are silent as a whole.
+    Ends(Vec<End>, Vec<Box<str>>),
+    /// Answers `Effect::LookAtFeeds`: every partition of staging.
+    Feeds(Vec<FeedPart>),
     /// Answers `Effect::Commit`: the changelog position after the round, for each partition it wrote for.
     Committed(Vec<(Partition, Offset)>),
 }
@@ -163,6 +165,8 @@ pub struct Restored {
     pub position: Offset,
     /// The checkpoint row, if any round was ever committed.
     pub checkpoint: Option<CheckpointRow>,
+    /// Its class rows.
+    pub classes: Vec<(Box<str>, ClassRow)>,
     /// Start of the partition's log on staging.
     pub log_start: Offset,
     /// Its high watermark.
@@ -170,6 +174,19 @@ pub struct Restored {
     /// Kafka time of the record right below the checkpoint, asked when the committed offset is gone; `None` also
     /// where no record can be read there.
     pub time_below_checkpoint: Option<i64>,
+}
+
+/// What is known here of one partition's share of the feeds.
+#[derive(Debug, Clone)]
+pub struct FeedPart {
+    /// Which partition.
+    pub partition: Partition,
+    /// Its end on staging; none where nobody asked, or it could not be looked at.
+    pub end: Option<End>,
+    /// Next input offset by the checkpoint in the local store, read after the end; 0 without one.
+    pub next_offset: Offset,
+    /// Its class rows in the local store, read with the checkpoint.
+    pub classes: Vec<(Box<str>, ClassRow)>,
 }
 
 /// One look at the end of a partition of staging.

@@ -72,7 +72,9 @@ impl Processor {
 
     /// The store's answer.
     pub(super) fn looked_up(&mut self, rows: Vec<Option<SymbolRow>>, now: Now) {
-        if let Some(mut batch) = self.batch.take() {
+        if let Some(listing) = self.listing.take() {
+            self.list_found(&listing, rows, now);
+        } else if let Some(mut batch) = self.batch.take() {
             self.learn(std::mem::take(&mut batch.asked), rows);
             self.decide(batch, now);
         }
@@ -150,7 +152,11 @@ fn decide_one(
             let by_history = history.map(|history| history.judge(event_time, price, rules));
             let suspects = suspects.or(by_history.unwrap_or_default());
             let symbol = task.symbol(slot).clone();
-            let (quote, class) = ((event_time, price), classes.get(task.class(slot)));
+            let (quote, id) = ((event_time, price), task.class(slot));
+            let class = classes.get(id);
+            if class.feed_after_ms.is_some() {
+                task.accepted(id, judged.kafka_time.unwrap_or(event_time));
+            }
             let row = freshness::accept(task.row(slot), &symbol, quote, class, now, events);
             for event in events.drain(..) {
                 outputs.push(Output::event(task.partition, symbol.clone(), &event));

@@ -22,18 +22,18 @@ pub(super) struct Looking {
 enum Why {
     /// Nobody has looked through them; so many rows have been read since the last tick.
     Unknown { rows: usize },
-    /// Some may be due: what was due by then, and when each partition's end was looked at.
-    Due { until: i64, covered: Vec<(Partition, WallTime)> },
+    /// Some may be due: what was due by then, when each partition's end was looked at, and the classes that were silent.
+    Due { until: i64, covered: Vec<(Partition, WallTime)>, silent_feeds: Vec<Box<str>> },
 }
 
 /// A page and what is in it.
 type PageRows<'a> = (Partition, First, &'a [NamedRow]);
 
 impl Processor {
-    /// Looks through what nobody has yet, or asks for the ends of the partitions that may have something due.
+    /// Lists and looks through what nobody has yet, or asks for the ends of the partitions that may have something due.
     pub(super) fn look(&mut self, generation: Generation, now: Now) {
         self.generation = generation;
-        if self.scan_unknown(0) {
+        if self.list() || self.scan_unknown(0) || self.look_at_feeds(now) {
             return;
         }
         self.look_not_before_ms = now.monotonic_ms + LOOK_AGAIN_MS;
@@ -58,10 +58,18 @@ impl Processor {
         self.looking = Some(Looking { spans, why });
     }
 
-    pub(super) fn ends_seen(&mut self, ends: &[End], now: Now) {
-        if let Some(by_ms) = self.clock.leap(now) {
-            self.notice(Notice::ClockLeapt { by_ms });
-            self.tasks.values_mut().for_each(Task::forget_end);
+    /// Whether the wall clock has leapt since the last look: then nothing is noticed by it until two looks agree, and
+    /// times of earlier looks mean nothing.
+    pub(super) fn has_leapt(&mut self, now: Now) -> bool {
+        let Some(by_ms) = self.clock.leap(now) else { return false };
+        self.notice(Notice::ClockLeapt { by_ms });
+        self.tasks.values_mut().for_each(Task::forget_end);
+        self.feeds.distrust();
+        true
+    }
+
+    pub(super) fn ends_seen(&mut self, ends: &[End], silent_feeds: Vec<Box<str>>, now: Now) {
+        if self.has_leapt(now) {
             return;
         }
         let mut covered: Vec<(Partition, WallTime)> = Vec::with_capacity(ends.len());
@@ -73,7 +81,7 @@ impl Processor {
         let partitions: Vec<Partition> = covered.iter().map(|(partition, _)| *partition).collect();
         let spans = self.deadlines.due_pages(until, &partitions, self.settings.scan_rows_max);
         if !spans.is_empty() {
-            self.scan(spans, Why::Due { until, covered });
+            self.scan(spans, Why::Due { until, covered, silent_feeds });
         }
     }
 
@@ -87,20 +95,27 @@ impl Processor {
             let cut = self.deadlines.scanned(span, rows, limit, classes);
             pages.extend(cut.into_iter().map(|(page, range)| (span.partition, page, &rows[range])));
         }
-        let (until, covered) = match why {
+        match why {
             Why::Unknown { rows } => {
                 let read: usize = answer.iter().map(Vec::len).sum();
                 // At least one, so that many small partitions end the turn too.
                 self.scan_unknown(rows + read.max(1));
-                return;
             }
-            Why::Due { until, covered } => (until, covered),
-        };
-        self.report(&pages, until, &covered, now);
+            Why::Due { until, covered, silent_feeds } => {
+                self.report(&pages, until, &covered, &silent_feeds, now);
+            }
+        }
     }
 
     /// Reports what was due by `until` and is silent, in a round of its own.
-    fn report(&mut self, pages: &[PageRows<'_>], until: i64, covered: &[(Partition, WallTime)], now: Now) {
+    fn report(
+        &mut self,
+        pages: &[PageRows<'_>],
+        until: i64,
+        covered: &[(Partition, WallTime)],
+        silent_feeds: &[Box<str>],
+        now: Now,
+    ) {
         let classes = self.settings.classes.clone();
         let (mut outputs, mut events) = (Vec::new(), Vec::new());
         let mut settles = Vec::new();
@@ -118,7 +133,9 @@ impl Processor {
                 let slot = task.slot_id(symbol, &classes);
                 task.learn(slot, Some(row.clone()));
                 task.set(slot, Some(after));
+                let feed_silent = silent_feeds.iter().any(|name| **name == *class.name);
                 for event in events.drain(..) {
+                    let event = event.within_silent_feed(feed_silent);
                     outputs.push(Output::event(*partition, task.symbol(slot).clone(), &event));
                 }
             }

@@ -5,13 +5,16 @@
 //! its neighbours.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::deadlines::Deadlines;
 use super::effect::{Effect, Notice, Stop};
+use super::feeds::Feeds;
 use super::freshness::WallClock;
 use super::input::{Failure, Generation, Input, Now};
 use super::judging::Batch;
+use super::listing::Listing;
 use super::noticing::Looking;
 use super::round::{After, Round};
 use super::settings::Settings;
@@ -27,7 +30,7 @@ pub(super) const LOOK_AGAIN_MS: i64 = 1_000;
 pub enum Wake {
     /// The open round has lasted long enough.
     Commit,
-    /// A symbol's silence may have become too long, or nobody has looked yet when one will.
+    /// A symbol's silence may have become too long, or nobody has looked yet when one will, or who is listed.
     Look,
     /// A partition has had no round for so long that its stores' age begins to matter.
     Renew,
@@ -46,7 +49,11 @@ pub struct Processor {
     pub(super) takeover: Option<Takeover>,
     pub(super) batch: Option<Batch>,
     pub(super) looking: Option<Looking>,
+    pub(super) listing: Option<Listing>,
+    /// What of the watch list may have no row yet.
+    pub(super) unlisted: BTreeMap<Partition, Vec<Arc<str>>>,
     pub(super) deadlines: Deadlines,
+    pub(super) feeds: Feeds,
     pub(super) clock: WallClock,
     pub(super) look_not_before_ms: i64,
     pub(super) generation: Generation,
@@ -76,6 +83,8 @@ pub struct Progress {
     pub warn_symbols: usize,
     /// Those whose silence was reported as `error`.
     pub error_symbols: usize,
+    /// Classes judged here that are silent as a whole.
+    pub silent_feeds: usize,
 }
 
 impl Processor {
@@ -91,7 +100,10 @@ impl Processor {
             takeover: None,
             batch: None,
             looking: None,
+            listing: None,
+            unlisted: BTreeMap::new(),
             deadlines,
+            feeds: Feeds::default(),
             clock: WallClock::new(now),
             look_not_before_ms: now.monotonic_ms,
             generation: Generation(0),
@@ -165,6 +177,9 @@ impl Processor {
             let due_ms = round.began_ms + self.settings.commit_interval_ms;
             return Some((wait(due_ms - now.monotonic_ms), Wake::Commit));
         }
+        if !self.unlisted.is_empty() {
+            return Some((Duration::ZERO, Wake::Look));
+        }
         let look = self.deadlines.first().map(|deadline_ms| {
             if self.deadlines.unknown().is_some() {
                 return (Duration::ZERO, Wake::Look);
@@ -177,7 +192,8 @@ impl Processor {
         let renew = idle_since_ms.map(|since_ms| {
             (wait(since_ms.saturating_add(self.settings.renew_after_ms) - now.monotonic_ms), Wake::Renew)
         });
-        look.into_iter().chain(renew).min_by_key(|(wait, _)| *wait)
+        let feeds = self.feed_wait_ms(now).map(|ms| (wait(ms), Wake::Look));
+        look.into_iter().chain(feeds).chain(renew).min_by_key(|(wait, _)| *wait)
     }
 
     /// Where the worker stands.
@@ -189,6 +205,7 @@ impl Processor {
             watched_symbols: count.fresh + count.warn + count.error,
             warn_symbols: count.warn,
             error_symbols: count.error,
+            silent_feeds: self.silent_feeds(),
         }
     }
 
@@ -204,7 +221,8 @@ impl Processor {
             (_, Input::Restored(restored)) => self.restored(restored, now),
             (_, Input::LookedUp(rows)) => self.looked_up(rows, now),
             (_, Input::Scanned(rows)) => self.scanned(&rows, now),
-            (_, Input::Ends(ends)) => self.ends_seen(&ends, now),
+            (_, Input::Ends(ends, silent_feeds)) => self.ends_seen(&ends, silent_feeds, now),
+            (_, Input::Feeds(parts)) => self.feeds_seen(&parts, now),
             (outstanding, Input::Failed(failure)) => self.failed(outstanding, failure),
             (outstanding, other) => unreachable!("{other:?} does not answer {outstanding:?}"),
         }
@@ -256,8 +274,11 @@ impl Processor {
         self.takeover = None;
         self.batch = None;
         self.looking = None;
+        self.listing = None;
+        self.unlisted.clear();
         self.tasks.clear();
         self.deadlines = Deadlines::new(self.settings.page_symbols);
+        self.feeds = Feeds::default();
     }
 
     fn tick(&mut self, generation: Generation, now: Now) {

@@ -72,7 +72,8 @@ impl Processor {
                 fingerprint: self.settings.fingerprint,
                 input_time: task.time,
             };
-            writes.push(Writes { partition: *partition, rows: task.pending_rows(), checkpoint });
+            let (rows, classes) = (task.pending_rows(), task.pending_classes(&self.settings.classes));
+            writes.push(Writes { partition: *partition, rows, classes, checkpoint });
             offsets.push((*partition, task.next, round.released.contains(partition)));
         }
         offsets.extend(round.unclaims.iter().map(|(partition, offset)| (*partition, *offset, true)));
@@ -136,6 +137,7 @@ impl Processor {
         self.effects.clear();
         self.batch = None;
         self.looking = None;
+        self.listing = None;
         self.notice(Notice::RoundAborted { reason });
         self.effects.push_back(Effect::Abort);
     }
@@ -208,6 +210,8 @@ impl Processor {
             After::Release(partitions) => {
                 self.tasks.retain(|partition, _| !partitions.contains(partition));
                 self.deadlines.forget(&partitions);
+                self.feeds.forget();
+                self.unlisted.retain(|partition, _| !partitions.contains(partition));
                 self.effects.push_back(Effect::Release(partitions));
             }
             After::TakeOver(partitions) => self.take_over(partitions),

@@ -16,6 +16,8 @@ pub struct Settings {
     pub round_max_records: usize,
     /// What the silences of symbols are held to.
     pub classes: Arc<Classes>,
+    /// Symbols that are watched from when they were first listed.
+    pub watchlist: Arc<Vec<Arc<str>>>,
     /// How long the clock waits after a deadline before it looks.
     pub grace_ms: i64,
     /// A partition without a round for so long gets one without records.

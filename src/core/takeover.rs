@@ -228,7 +228,10 @@ impl Processor {
         let mut task = Task::new(part.partition, next, part.position, epoch, now.monotonic_ms);
         task.time = part.checkpoint.as_ref().and_then(|row| row.input_time);
         task.committed_time = task.time;
+        task.learn_classes(&part.classes, &self.settings.classes);
+        self.feeds.forget();
         self.deadlines.add(part.partition);
+        self.list_later(part.partition);
         self.tasks.insert(part.partition, task);
     }
 }

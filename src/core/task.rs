@@ -4,6 +4,7 @@
 //! it. The slots are the hot map and the way into the round's overlay in one, so a record costs one look-up.
 //! Nothing pending is ever seen by anyone but the open round.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use hashbrown::HashMap;
 
 use super::class::{ClassId, Classes};
 use super::input::End;
-use crate::model::{Offset, Partition, SymbolRow, WallTime};
+use crate::model::{ClassRow, Offset, Partition, SymbolRow, WallTime};
 
 /// A symbol's place in its task, valid until the slots are evicted between rounds.
 pub(super) type SlotId = u32;
@@ -53,8 +54,10 @@ pub(super) struct Task {
     pub(super) time: Option<i64>,
     /// Inputs whose output Kafka refuses, with its words.
     pub(super) unsendable: HashMap<Offset, String>,
-    /// An end of the partition, and when it was looked at, that is not committed up to yet.
-    awaited_end: Option<(Offset, WallTime)>,
+    awaited_end: AwaitedEnd,
+    /// The class rows as committed, and those of the open round.
+    classes: BTreeMap<ClassId, ClassRow>,
+    pending_classes: BTreeMap<ClassId, ClassRow>,
     ids: HashMap<Arc<str>, SlotId>,
     slots: Vec<Slot>,
     /// The open round's rows, `None` for what it removes; `Slot::pending` counts from 1.
@@ -73,32 +76,23 @@ impl Task {
             committed_time: None,
             time: None,
             unsendable: HashMap::new(),
-            awaited_end: None,
+            awaited_end: AwaitedEnd::default(),
+            classes: BTreeMap::new(),
+            pending_classes: BTreeMap::new(),
             ids: HashMap::new(),
             slots: Vec::new(),
             pending: Vec::new(),
         }
     }
 
-    /// Where the task's clock stands after a look at the partition's end: at an end below which everything is
-    /// committed. One that is not reached yet is kept until it is; where records never cease, none is ever reached at
-    /// once.
+    /// Where the task's clock stands after a look at the partition's end.
     pub(super) fn clock(&mut self, end: &End) -> Option<WallTime> {
-        let (committed, is_stable) = (self.committed, end.last_stable == end.high_watermark);
-        if is_stable && (committed >= end.high_watermark || !end.readable) {
-            self.awaited_end = None;
-            return Some(end.looked_at);
-        }
-        let reached = self.awaited_end.take_if(|(offset, _)| committed >= *offset);
-        if self.awaited_end.is_none() && is_stable {
-            self.awaited_end = Some((end.high_watermark, end.looked_at));
-        }
-        reached.map(|(_, looked_at)| looked_at)
+        self.awaited_end.clock(self.committed, end)
     }
 
     /// Times of looks mean nothing any more.
     pub(super) fn forget_end(&mut self) {
-        self.awaited_end = None;
+        self.awaited_end = AwaitedEnd::default();
     }
 
     /// The symbol's slot, made if it isn't there.
@@ -179,6 +173,7 @@ impl Task {
             each(&slot.symbol, slot.class, before, row.as_ref());
             slot.committed = Known::Yes(row);
         }
+        self.classes.append(&mut self.pending_classes);
         self.committed = self.next;
         self.committed_time = self.time;
         self.position = position;
@@ -192,8 +187,41 @@ impl Task {
         for (id, _) in self.pending.drain(..) {
             self.slots[id as usize].pending = None;
         }
+        self.pending_classes.clear();
         self.next = self.committed;
         self.time = self.committed_time;
+    }
+
+    /// The class rows that the store has.
+    pub(super) fn learn_classes(&mut self, rows: &[(Box<str>, ClassRow)], classes: &Classes) {
+        let row = |name: &str| rows.iter().find(|(of, _)| **of == *name).map(|(_, row)| row.clone());
+        let known = classes.feeds().filter_map(|(id, class)| Some((id, row(&class.name)?)));
+        self.classes = known.collect();
+    }
+
+    /// A class's row as the open round sees it.
+    pub(super) fn class_row(&self, id: ClassId) -> ClassRow {
+        self.pending_classes.get(&id).or_else(|| self.classes.get(&id)).cloned().unwrap_or_default()
+    }
+
+    /// The open round sets a class's row.
+    pub(super) fn set_class_row(&mut self, id: ClassId, row: ClassRow) {
+        self.pending_classes.insert(id, row);
+    }
+
+    /// A quote of the class was accepted; `time` is its record's Kafka time.
+    pub(super) fn accepted(&mut self, id: ClassId, time: i64) {
+        let known = self.pending_classes.get(&id).or_else(|| self.classes.get(&id));
+        if known.and_then(|row| row.last_accepted).is_none_or(|last| last < time) {
+            let row = ClassRow { last_accepted: Some(time), ..known.cloned().unwrap_or_default() };
+            self.pending_classes.insert(id, row);
+        }
+    }
+
+    /// The round's class rows.
+    pub(super) fn pending_classes(&self, classes: &Classes) -> Vec<(Arc<str>, ClassRow)> {
+        let rows = self.pending_classes.iter();
+        rows.map(|(id, row)| (classes.get(*id).name.clone(), row.clone())).collect()
     }
 
     /// How many symbols are in memory.
@@ -208,6 +236,28 @@ impl Task {
         self.ids = HashMap::new();
         self.slots = Vec::new();
         self.pending = Vec::new();
+    }
+}
+
+/// An end of a partition, and when it was looked at, that is not committed up to yet.
+#[derive(Debug, Default)]
+pub(super) struct AwaitedEnd(Option<(Offset, WallTime)>);
+
+impl AwaitedEnd {
+    /// Up to which moment all of the partition is known after a look at its end: that of an end below which everything
+    /// is committed. One that is not reached yet is kept until it is; where records never cease, none is ever reached
+    /// at once.
+    pub(super) fn clock(&mut self, committed: Offset, end: &End) -> Option<WallTime> {
+        let is_stable = end.last_stable == end.high_watermark;
+        if is_stable && (committed >= end.high_watermark || !end.readable) {
+            self.0 = None;
+            return Some(end.looked_at);
+        }
+        let reached = self.0.take_if(|(offset, _)| committed >= *offset);
+        if self.0.is_none() && is_stable {
+            self.0 = Some((end.high_watermark, end.looked_at));
+        }
+        reached.map(|(_, looked_at)| looked_at)
     }
 }
 

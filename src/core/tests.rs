@@ -1,5 +1,6 @@
 //! The core by hand: each test feeds inputs and reads effects, without any journal.
 
+mod listings;
 mod silences;
 
 use std::collections::BTreeMap;
@@ -7,12 +8,13 @@ use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use super::effect::{Applied, Effect, Notice, Output, Refusal, Span, Stop};
-use super::input::{End, Failure, Generation, Input, Now, Owner, Restored};
+use super::input::{End, Failure, FeedPart, Generation, Input, Now, Owner, Restored};
 use super::record::Record;
 use super::rules::RuleSettings;
 use super::{Calendar, Class, Classes, Processor, Settings, Wake};
-use crate::model::{CheckpointRow, Claim, Kind, Offset, Reported, SymbolRow, WallTime};
+use crate::model::{CheckpointRow, Claim, ClassRow, Kind, Offset, Partition, Reported, SymbolRow, WallTime};
 
+mod feeds;
 mod interrupted;
 
 const GENERATION: Generation = Generation(1);
@@ -23,6 +25,7 @@ fn settings() -> Settings {
         commit_interval_ms: 100,
         round_max_records: 1000,
         classes: Arc::new(Classes::of_one(None, Some(1_000))),
+        watchlist: Arc::default(),
         grace_ms: 50,
         renew_after_ms: i64::MAX / 2,
         hot_symbols: 100,
@@ -47,6 +50,7 @@ fn restored(checkpoint: Option<CheckpointRow>) -> Restored {
         partition: 0,
         position: 10,
         checkpoint,
+        classes: Vec::new(),
         log_start: 0,
         log_end: 100,
         time_below_checkpoint: None,
@@ -59,6 +63,9 @@ struct Gate {
     store: BTreeMap<Box<str>, SymbolRow>,
     /// The committed offset.
     committed: Option<Offset>,
+    /// Class rows of the own partition, and those of others as the replica has them.
+    classes: BTreeMap<Box<str>, ClassRow>,
+    others: Vec<FeedPart>,
 }
 
 impl Deref for Gate {
@@ -82,7 +89,24 @@ impl Gate {
         rows.map(|(name, row)| (name.clone(), row.clone())).collect()
     }
 
+    fn silent_feeds(&self) -> Vec<Box<str>> {
+        let silent = self.classes.iter().filter(|(_, row)| row.silent_from.is_some());
+        silent.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The own partition as far as it is committed, and the others as they were set.
+    fn feed_parts(&self, ends: bool, now: Now) -> Vec<FeedPart> {
+        let next_offset = self.core.progress().tasks[0].1;
+        let own = feed_part(0, next_offset, &self.classes, now);
+        let parts = self.others.iter().cloned().chain([own]);
+        parts.map(|part| FeedPart { end: part.end.filter(|_| ends), ..part }).collect()
+    }
+
     fn apply(&mut self, applied: &[Applied]) {
+        let writes = || applied.iter().map(|part| &part.writes[part.index]);
+        for (name, row) in writes().flat_map(|write| &write.classes) {
+            self.classes.insert((**name).into(), row.clone());
+        }
         for (symbol, row) in applied.iter().flat_map(|part| &part.writes[part.index].rows) {
             match row {
                 Some(row) => drop(self.store.insert((**symbol).into(), row.clone())),
@@ -92,10 +116,18 @@ impl Gate {
     }
 }
 
+/// A partition that is read to its end.
+fn feed_part(partition: Partition, at: Offset, classes: &BTreeMap<Box<str>, ClassRow>, now: Now) -> FeedPart {
+    let end = End { partition, last_stable: at, high_watermark: at, readable: false, looked_at: now.wall };
+    let classes = classes.iter().map(|(name, row)| (name.clone(), row.clone())).collect();
+    FeedPart { partition, end: Some(end), next_offset: at, classes }
+}
+
 /// A core that has been assigned partition 0 and has got as far as `Restore`.
 fn taking_over(settings: Settings, committed: Option<Offset>, claim: Option<&Claim>) -> (Gate, Vec<Effect>) {
     let core = Processor::new(settings, "me".to_owned(), at(0));
-    let mut core = Gate { core, store: BTreeMap::new(), committed };
+    let (classes, others) = (BTreeMap::new(), Vec::new());
+    let mut core = Gate { core, store: BTreeMap::new(), committed, classes, others };
     let mut seen = Vec::new();
     core.handle(Input::Assigned { partitions: vec![0], generation: GENERATION }, at(0));
     while let Some(effect) = core.poll_effect() {
@@ -146,7 +178,9 @@ fn settle(core: &mut Gate, now: Now) -> Vec<Effect> {
                         looked_at: now.wall,
                     })
                     .collect(),
+                core.silent_feeds(),
             ),
+            Effect::LookAtFeeds { ends } => Input::Feeds(core.feed_parts(ends, now)),
             _ => Input::Done,
         };
         core.handle(answer, now);

@@ -12,6 +12,29 @@ pub enum Event {
     Stale(Freshness),
     /// A quote ended a silence that had been reported.
     Recovered(Freshness),
+    /// A whole class fell silent.
+    FeedSilent(FeedSilence),
+    /// A quote of the class ended that.
+    FeedRecovered(FeedSilence),
+}
+
+/// What is known of the silence of a whole class. (class, `last_seen`) tells it from every other.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FeedSilence {
+    /// Which class.
+    pub class: String,
+    /// The Kafka time of its last accepted quote before the silence.
+    pub last_seen: EventTime,
+    /// The threshold that was passed, in milliseconds of open time.
+    pub threshold_ms: i64,
+    /// The calendar whose open time counts.
+    pub calendar: String,
+    /// When the gate saw it.
+    pub detected_at: WallTime,
+    /// What made the gate see it.
+    pub noticed_by: NoticedBy,
+    /// How long the silence was by then, in milliseconds of open time.
+    pub silence_ms: i64,
 }
 
 /// What is known of one silence. (symbol, `last_seen`, level) tells it from every other.
@@ -40,6 +63,12 @@ pub struct Freshness {
     /// Event times showed later that there was no silence: the quotes had only been delivered late.
     #[serde(default, skip_serializing_if = "is_false")]
     pub late_delivery: bool,
+    /// The symbol was on the watch list and had never been seen: `last_seen` is when it was listed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub never_seen: bool,
+    /// The symbol's whole class was silent: see its `feed_silent`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub feed_silent: bool,
 }
 
 /// How serious a silence is.
@@ -67,29 +96,46 @@ impl Event {
         match self {
             Self::Stale(_) => Kind::Stale,
             Self::Recovered(_) => Kind::Recovered,
+            Self::FeedSilent(_) => Kind::FeedSilent,
+            Self::FeedRecovered(_) => Kind::FeedRecovered,
         }
     }
 
-    /// What it says.
-    pub fn freshness(&self) -> &Freshness {
+    /// What it says of a symbol; `None` where it is about a class.
+    pub fn freshness(&self) -> Option<&Freshness> {
         match self {
-            Self::Stale(freshness) | Self::Recovered(freshness) => freshness,
+            Self::Stale(freshness) | Self::Recovered(freshness) => Some(freshness),
+            Self::FeedSilent(_) | Self::FeedRecovered(_) => None,
         }
+    }
+
+    /// The same, marked if the symbol's whole class is silent.
+    #[must_use]
+    pub fn within_silent_feed(mut self, feed_silent: bool) -> Self {
+        if let Self::Stale(freshness) | Self::Recovered(freshness) = &mut self {
+            freshness.feed_silent = feed_silent;
+        }
+        self
     }
 
     /// The record's value.
     pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self.freshness()).expect("texts and numbers can always be written as JSON")
+        let written = match self {
+            Self::Stale(said) | Self::Recovered(said) => serde_json::to_vec(said),
+            Self::FeedSilent(said) | Self::FeedRecovered(said) => serde_json::to_vec(said),
+        };
+        written.expect("texts and numbers can always be written as JSON")
     }
 
     /// Reads the value of an event back; `None` when no event has that kind.
     pub fn from_json(kind: Kind, json: &[u8]) -> Option<Result<Self, serde_json::Error>> {
-        let event = match kind {
-            Kind::Stale => Self::Stale,
-            Kind::Recovered => Self::Recovered,
+        Some(match kind {
+            Kind::Stale => serde_json::from_slice(json).map(Self::Stale),
+            Kind::Recovered => serde_json::from_slice(json).map(Self::Recovered),
+            Kind::FeedSilent => serde_json::from_slice(json).map(Self::FeedSilent),
+            Kind::FeedRecovered => serde_json::from_slice(json).map(Self::FeedRecovered),
             _ => return None,
-        };
-        Some(serde_json::from_slice(json).map(event))
+        })
     }
 }
 
@@ -115,6 +161,8 @@ mod tests {
             noticed_by: NoticedBy::Clock,
             silence_ms: Some(14_404_877),
             late_delivery: false,
+            never_seen: false,
+            feed_silent: false,
         }
     }
 

@@ -15,7 +15,7 @@ pub mod rule;
 pub mod time;
 
 pub use claim::Claim;
-pub use event::{Event, Freshness, Level, NoticedBy};
+pub use event::{Event, FeedSilence, Freshness, Level, NoticedBy};
 pub use fnv::fnv1a;
 pub use headers::{Kind, Source};
 pub use partitioner::partition_of;
@@ -24,7 +24,7 @@ pub use rejection::{Broken, Rejection};
 pub use replayed::Replayed;
 pub use row::Row;
 pub use rule::{Rule, Severity};
-pub use tickgate_state::rows::{CheckpointRow, Price, Reported, SymbolRow};
+pub use tickgate_state::rows::{CheckpointRow, ClassRow, Price, Reported, SymbolRow};
 pub use time::{EventTime, WallTime};
 
 /// A partition of `staging`, and so of every topic that is laid out like it.

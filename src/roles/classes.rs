@@ -54,6 +54,7 @@ fn held_to(class: &ClassConfig, calendar: Calendar) -> Class {
         name: class.name.as_str().into(),
         calendar,
         warn_after_ms: class.warn_after.filter(|_| is_watched).map(ms),
+        feed_after_ms: class.feed_after.filter(|_| is_watched).map(ms),
         error_after_ms: Some(class.error_after).filter(|_| is_watched).map(ms),
     }
 }

@@ -23,6 +23,7 @@ pub mod sink;
 pub mod state;
 pub mod topics;
 mod waiting;
+pub mod watch;
 
 pub use exit::{Exit, Failure};
 pub use shutdown::Shutdown;
@@ -63,6 +64,8 @@ pub enum Role {
     Sink(sink::Args),
     /// Creates, changes or describes the topics
     Topics(topics::Args),
+    /// Looks after the watch list
+    Watch(watch::Args),
 }
 
 impl Role {
@@ -76,6 +79,7 @@ impl Role {
             Self::Health(args) => health::run(&args, config),
             Self::Process(args) => process::run(&args, config),
             Self::State(args) => state::run(&args, config),
+            Self::Watch(args) => watch::run(&args, config),
             Self::Ingest(args) => ingest::run(&args, config),
             Self::Record(args) => record::run(&args, config),
             Self::Replay(args) => replay::run(&args, config),

@@ -80,6 +80,8 @@ pub struct GateMetrics {
     pub partitions_restoring: IntGauge,
     /// Symbols that are silent now, by the highest level reported.
     pub stale_symbols: IntGaugeVec,
+    /// Classes that are silent as a whole, of those whose home is here.
+    pub silent_feeds: IntGauge,
     /// Symbols that are watched.
     pub symbols: IntGauge,
     /// Size of the store on disk.
@@ -134,7 +136,7 @@ impl Metrics {
                 "tickgate_events_total",
                 "Events written to `bad_data`, by kind.",
                 "kind",
-                &[Header::Stale.name(), Header::Recovered.name()],
+                &[Header::Stale, Header::Recovered, Header::FeedSilent, Header::FeedRecovered].map(Header::name),
             ),
             rounds: self.counters(
                 "tickgate_rounds_total",
@@ -195,6 +197,10 @@ impl Metrics {
                 "Symbols that are silent now, by the highest level reported.",
                 &["level"],
                 &["warn", "error"],
+            ),
+            silent_feeds: self.gauge(
+                "tickgate_silent_feeds",
+                "Classes that are silent as a whole, of those whose home is here.",
             ),
             symbols: self.gauge("tickgate_symbols", "Symbols that are watched."),
             store_size: self.gauge("tickgate_store_bytes", "Size of the store on disk."),

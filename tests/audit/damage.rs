@@ -1,10 +1,10 @@
 //! The ways to damage a whole world, each with the breach that must come of it.
 
 use tickgate::audit::{BreachKind, Topic};
-use tickgate::model::{Event, Freshness, Kind, Level, Source, headers};
+use tickgate::model::{ClassRow, Event, Freshness, Kind, Level, Source, headers};
 use tickgate_state::{Reported, SymbolRow};
 
-use super::world::{Entry, START_MS, THRESHOLD_MS, World, event};
+use super::world::{Entry, START_MS, THRESHOLD_MS, World, class_row, event, feed_event};
 
 /// A damage, and where its breach must be reported.
 pub struct Damage {
@@ -308,6 +308,57 @@ pub const DAMAGES: &[Damage] = &[
         offset: None,
     },
     Damage {
+        name: "a silence of a class twice",
+        hurt: |world| {
+            let silent = feed_event(Kind::FeedSilent, "default", START_MS, START_MS + 700_000);
+            world.bad_data.insert(3, silent.clone());
+            world.bad_data.insert(4, silent);
+        },
+        kind: BreachKind::DuplicateEvent,
+        topic: Topic::BadData,
+        offset: Some(4),
+    },
+    Damage {
+        name: "a silence of a class that was too short",
+        hurt: |world| {
+            world.bad_data.insert(3, feed_event(Kind::FeedSilent, "default", START_MS, START_MS + 600_000));
+        },
+        kind: BreachKind::FalseEvent,
+        topic: Topic::BadData,
+        offset: Some(3),
+    },
+    Damage {
+        name: "the end of a class's silence without its begin",
+        hurt: |world| {
+            world
+                .bad_data
+                .insert(3, feed_event(Kind::FeedRecovered, "default", START_MS, START_MS + 700_000));
+        },
+        kind: BreachKind::UnmatchedRecovered,
+        topic: Topic::BadData,
+        offset: Some(3),
+    },
+    Damage {
+        name: "a class row that calls reported what was not",
+        hurt: |world| {
+            let row = ClassRow { last_accepted: None, silent_from: Some(START_MS) };
+            world.changelog.insert(0, class_row("default", &row));
+        },
+        kind: BreachKind::LostEvent,
+        topic: Topic::Changelog,
+        offset: Some(0),
+    },
+    Damage {
+        name: "a class row of a quote that never came",
+        hurt: |world| {
+            let row = ClassRow { last_accepted: Some(START_MS - 1), silent_from: None };
+            world.changelog.insert(0, class_row("default", &row));
+        },
+        kind: BreachKind::WrongLastSeen,
+        topic: Topic::Changelog,
+        offset: Some(0),
+    },
+    Damage {
         name: "a checkpoint that lags",
         hurt: |world| drop(world.changelog.pop()),
         kind: BreachKind::WrongCheckpoint,
@@ -349,7 +400,7 @@ fn last_row(world: &World) -> usize {
 fn change_event(entry: &mut Entry, change: impl FnOnce(&mut Freshness)) {
     let kind = Kind::from_name(std::str::from_utf8(header_of(entry, headers::KIND)).unwrap()).unwrap();
     let mut event = Event::from_json(kind, entry.value.as_deref().unwrap()).unwrap().unwrap();
-    let (Event::Stale(said) | Event::Recovered(said)) = &mut event;
+    let (Event::Stale(said) | Event::Recovered(said)) = &mut event else { panic!("{event:?}") };
     change(said);
     entry.value = Some(event.to_json());
 }

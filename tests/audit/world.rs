@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use tickgate::core::record::Record;
 use tickgate::core::rules::{RuleSettings, Verdict, judge};
 use tickgate::model::{
-    Event, EventTime, Freshness, Kind, Level, NoticedBy, Rule, Source, WallTime, headers, partition_of,
+    ClassRow, Event, EventTime, FeedSilence, Freshness, Kind, Level, NoticedBy, Rule, Source, WallTime,
+    headers, partition_of,
 };
 use tickgate_state::{CheckpointRow, Reported, RowKey, SymbolRow};
 
@@ -213,6 +214,8 @@ pub fn event(kind: Kind, symbol: &str, last_seen: i64, now: i64) -> Entry {
         noticed_by: NoticedBy::NextRecord,
         silence_ms: Some(now - last_seen),
         late_delivery: false,
+        never_seen: false,
+        feed_silent: false,
     };
     let event = if kind == Kind::Stale { Event::Stale(said) } else { Event::Recovered(said) };
     Entry {
@@ -241,4 +244,30 @@ fn quote(symbol: &str, after_ms: i64) -> Entry {
 
 fn row_entry(key: RowKey<'_>, value: Option<Vec<u8>>) -> Entry {
     Entry { offset: 0, time: START_MS, key: Some(key.encode()), value, headers: Vec::new() }
+}
+
+/// The silence of a whole class, as an event.
+pub fn feed_event(kind: Kind, class: &str, last_seen: i64, now: i64) -> Entry {
+    let said = FeedSilence {
+        class: class.to_owned(),
+        last_seen: EventTime(last_seen),
+        threshold_ms: 600_000,
+        calendar: "24x7".to_owned(),
+        detected_at: WallTime(now),
+        noticed_by: NoticedBy::Clock,
+        silence_ms: now - last_seen,
+    };
+    let event = if kind == Kind::FeedSilent { Event::FeedSilent(said) } else { Event::FeedRecovered(said) };
+    Entry {
+        offset: 0,
+        time: now,
+        key: Some(class.as_bytes().to_vec()),
+        value: Some(event.to_json()),
+        headers: vec![(headers::KIND.to_owned(), kind.name().into())],
+    }
+}
+
+/// A class's row.
+pub fn class_row(class: &str, row: &ClassRow) -> Entry {
+    row_entry(RowKey::Class(class), Some(row.encode()))
 }

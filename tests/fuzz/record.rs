@@ -108,6 +108,7 @@ fn settings(small: bool) -> Settings {
         commit_interval_ms: 100,
         round_max_records: 3,
         classes: Arc::new(classes(small)),
+        watchlist: Arc::default(),
         grace_ms: 50,
         renew_after_ms: i64::MAX / 2,
         hot_symbols: usize::from(!small),
@@ -130,6 +131,7 @@ fn classes(small: bool) -> Classes {
         calendar,
         warn_after_ms: Some(500),
         error_after_ms: Some(1_000),
+        feed_after_ms: Some(700),
     };
     let coins = (class("coins", Calendar::of_sessions("c", sessions)), vec!["B*".to_owned(), "A".to_owned()]);
     Classes::new(vec![coins], class(Class::DEFAULT, Calendar::always()))
@@ -239,6 +241,7 @@ impl World {
                     fingerprint: FINGERPRINT,
                     input_time: None,
                 }),
+                classes: Vec::new(),
                 log_start: 0,
                 log_end: self.given.len().try_into().expect("few records"),
                 time_below_checkpoint: None,

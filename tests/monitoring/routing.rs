@@ -43,9 +43,11 @@ fn what_is_critical_pages_people() {
 
 #[test]
 fn what_follows_from_something_else_is_muted() {
-    const FIRING: [(&str, &str, bool); 11] = [
+    const FIRING: [(&str, &str, bool); 13] = [
         ("TickgateManySymbolsStale", "tickgate-process", true),
         ("TickgateSymbolStale", "tickgate-process", true),
+        ("TickgateSymbolWarn", "tickgate-process", true),
+        ("TickgateFeedSilent", "tickgate-process", true),
         ("TickgateIngestDisconnected", "tickgate-ingest", false),
         ("TickgateNoCommits", "tickgate-process", false),
         ("TickgateLagSeconds", "tickgate-process", true),

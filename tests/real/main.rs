@@ -21,6 +21,7 @@ mod defects;
 mod disk;
 mod draft;
 mod edges;
+mod events;
 mod exact;
 #[cfg(feature = "fault-points")]
 mod faults;
@@ -33,6 +34,8 @@ mod ingest;
 mod killed;
 mod lag;
 mod lease;
+#[cfg(feature = "fault-points")]
+mod market_day;
 #[cfg(feature = "fault-points")]
 mod membership;
 mod network;
@@ -59,6 +62,7 @@ mod state;
 mod stores;
 mod topics;
 mod upstream;
+mod watched;
 #[cfg(feature = "fault-points")]
 mod zombies;
 

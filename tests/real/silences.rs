@@ -1,16 +1,10 @@
 //! Silences, each told once: by the clock on idle input, by the record that ends one, and by nobody while
 //! there still is something to read.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use std::{thread, time::Duration};
 
 use rdkafka::{
-    ClientConfig, Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, RDKafkaErrorCode},
-    message::Headers,
+    ClientConfig,
     producer::{BaseProducer, BaseRecord, Producer as _},
 };
 use serde_json::{Value, json};
@@ -18,6 +12,7 @@ use tickgate::model::EventTime;
 
 use crate::{
     cluster::{Settings, cluster},
+    events::{BadData, Told},
     feed::{Producer, now_ms, quote},
     gate::{Gate, PATIENCE, wait_for},
     offsets::wait_caught_up,
@@ -25,78 +20,6 @@ use crate::{
 };
 
 const THRESHOLD_MS: i64 = 2_000;
-
-/// An event of `bad_data`.
-#[derive(Debug, Clone, PartialEq)]
-struct Told {
-    kind: String,
-    symbol: String,
-    value: Value,
-}
-
-/// Reads one partition of `bad_data`, committed messages only, from its start.
-struct BadData {
-    consumer: BaseConsumer,
-    told: Vec<Told>,
-}
-
-impl BadData {
-    fn of(settings: &Settings) -> Self {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", cluster().bootstrap())
-            .set("group.id", "nobody")
-            .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "true")
-            .create()
-            .unwrap();
-        let mut from = TopicPartitionList::new();
-        from.add_partition_offset(&settings.topic("bad_data"), 0, Offset::Beginning).unwrap();
-        consumer.assign(&from).unwrap();
-        Self { consumer, told: Vec::new() }
-    }
-
-    /// What has been told of `symbol`, read on until that is `count` events or more.
-    fn wait_told(&mut self, symbol: &str, count: usize) -> Vec<Told> {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let of_symbol: Vec<Told> =
-                self.told.iter().filter(|told| told.symbol == symbol).cloned().collect();
-            if of_symbol.len() >= count {
-                return of_symbol;
-            }
-            assert!(Instant::now() < deadline, "{count} events of {symbol} expected, found {:#?}", self.told);
-            self.read(Duration::from_millis(100));
-        }
-    }
-
-    /// What has been told of `symbol` by now.
-    fn told(&mut self, symbol: &str) -> Vec<Told> {
-        while self.read(Duration::from_secs(5)) {}
-        self.wait_told(symbol, 0)
-    }
-
-    /// Reads one event; false at the end.
-    fn read(&mut self, wait: Duration) -> bool {
-        let message = match self.consumer.poll(wait) {
-            // A broker may learn late of a topic that was just made.
-            Some(Err(
-                KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition)
-                | KafkaError::PartitionEOF(_),
-            ))
-            | None => return false,
-            Some(message) => message.unwrap(),
-        };
-        let headers: Vec<_> = message.headers().unwrap().iter().collect();
-        assert_eq!(headers.len(), 1, "an event has one header: {headers:?}");
-        assert_eq!(headers[0].key, "tg-kind");
-        self.told.push(Told {
-            kind: String::from_utf8(headers[0].value.unwrap().to_vec()).unwrap(),
-            symbol: String::from_utf8(message.key().unwrap().to_vec()).unwrap(),
-            value: serde_json::from_slice(message.payload().unwrap()).unwrap(),
-        });
-        true
-    }
-}
 
 /// One partition, a threshold of 2 s, all topics made.
 fn settings(test: &str) -> Settings {

@@ -60,6 +60,7 @@ pub fn delete_before(journal: &mut Journal, partition: Partition, start: Offset)
 fn key(body: &Body) -> Option<Key> {
     match body {
         Body::Row(symbol, _) => Some(Some(symbol.clone())),
+        Body::Class(name, _) => Some(Some(format!("class {name}").into())),
         Body::Checkpoint(_) => Some(None),
         _ => None,
     }

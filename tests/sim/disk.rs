@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tickgate::model::{CheckpointRow, Offset, Partition, SymbolRow};
+use tickgate::model::{CheckpointRow, ClassRow, Offset, Partition, SymbolRow};
 
 /// What is stored of a partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Table {
     pub position: Option<Offset>,
     pub rows: BTreeMap<Arc<str>, SymbolRow>,
+    pub classes: BTreeMap<Arc<str>, ClassRow>,
     pub checkpoint: Option<CheckpointRow>,
     /// Wall time at which it was last known to have all that the changelog had.
     pub current_at: i64,
@@ -23,6 +24,7 @@ pub struct Write {
     /// Whether the partition is emptied first.
     pub clears: bool,
     pub rows: Vec<(Arc<str>, Option<SymbolRow>)>,
+    pub classes: Vec<(Arc<str>, ClassRow)>,
     pub checkpoint: Option<CheckpointRow>,
     pub position: Option<Offset>,
     pub current_at: i64,
@@ -110,6 +112,7 @@ impl Write {
             *table = Table::default();
         }
         put(&mut table.rows, &self.rows);
+        table.classes.extend(self.classes.iter().cloned());
         if let Some(checkpoint) = &self.checkpoint {
             table.checkpoint = Some(checkpoint.clone());
         }

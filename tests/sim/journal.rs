@@ -11,7 +11,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tickgate::model::{CheckpointRow, Freshness, Kind, Offset, Partition, Source, SymbolRow};
+use tickgate::model::{
+    CheckpointRow, ClassRow, Event, Freshness, Kind, Offset, Partition, Source, SymbolRow,
+};
 
 use crate::offsets::Offsets;
 
@@ -66,7 +68,10 @@ pub enum Body {
         kind: Kind,
         said: Arc<Freshness>,
     },
+    /// An event of a whole class.
+    Feed(Event),
     Row(Arc<str>, Option<SymbolRow>),
+    Class(Arc<str>, ClassRow),
     Checkpoint(CheckpointRow),
     Marker,
 }

@@ -3,7 +3,7 @@
 //!
 //! - `schedule`, `feed`, `outage`: what can happen, and which records come. `watch`: what silences are held to.
 //! - `journal`, `cleaning`, `offsets`, `group`, `disk`: the models.
-//! - `process`, `worker`, `perform`, `restore`: the interpreter, which is to the models what `roles::process` is to
+//! - `process`, `worker`, `perform`, `look`, `restore`: the interpreter, which is to the models what `roles::process` is to
 //!   the real thing.
 //! - `reference`: what must come of the records. `invariants`: what must be true at every step.
 //! - `determinism`, `teeth`: that the simulation is one, and that it can fail. `tally`: that all that can happen
@@ -26,6 +26,7 @@ mod founded;
 mod group;
 mod invariants;
 mod journal;
+mod look;
 mod offsets;
 mod outage;
 mod perform;

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use rand::RngExt;
-use tickgate::core::effect::{Applied, Span, Writes};
-use tickgate::core::input::{End, Failure, Owner};
+use tickgate::core::effect::{Applied, Writes};
+use tickgate::core::input::{Failure, Owner};
 use tickgate::core::{Effect, Generation, Input, Output};
-use tickgate::model::{Claim, Event, Kind as EventKind, Offset, Partition, Rule, Source};
+use tickgate::model::{Claim, ClassRow, Event, Kind as EventKind, Offset, Partition, Rule, Source};
 
 use crate::disk::Write;
 use crate::group::Member;
@@ -78,7 +78,10 @@ impl Life {
             Effect::Release(partitions) => Some(self.release(partitions, home, site)?),
             Effect::Lookup(symbols) => Some(home.look_up(symbols)),
             Effect::Scan { spans, limit } => Some(home.scan(spans, *limit)),
-            Effect::LookAtEnds(partitions) => Some(home.look_at_ends(partitions, site)),
+            Effect::LookAtEnds(partitions) => {
+                Some(Input::Ends(home.look_at_ends(partitions, site), home.silent_feeds(site)))
+            }
+            Effect::LookAtFeeds { ends } => Some(home.look_at_feeds(*ends, site)),
             Effect::Notice(_) | Effect::Rejoin(_) | Effect::Stop(_) => None,
         };
         Ok(answer)
@@ -102,6 +105,12 @@ impl Life {
                 if let Err(answer) =
                     self.add(Topic::Changelog, write.partition, Body::Row(symbol.clone(), row), site)
                 {
+                    return Ok(answer);
+                }
+            }
+            for (name, row) in &write.classes {
+                let body = Body::Class(name.clone(), row.clone());
+                if let Err(answer) = self.add(Topic::Changelog, write.partition, body, site) {
                     return Ok(answer);
                 }
             }
@@ -183,52 +192,15 @@ impl Life {
             partition: write.partition,
             clears: false,
             rows,
+            classes: if site.planted == Planted::PositionWithoutValues {
+                Vec::new()
+            } else {
+                write.classes.clone()
+            },
             checkpoint: Some(write.checkpoint.clone()),
             position: Some(to),
             current_at: self.current_at,
         }
-    }
-}
-
-impl Home {
-    pub fn look_at(&self, partition: Partition, whole: bool, site: &Site) -> Result<(), Breach> {
-        self.disk.table(partition).map_or(Ok(()), |table| site.look_at_table(partition, table, whole))
-    }
-
-    fn look_up(&self, symbols: &[(Partition, Arc<str>)]) -> Input<'static> {
-        let row = |(partition, symbol): &(Partition, Arc<str>)| {
-            self.disk.table(*partition).and_then(|table| table.rows.get(symbol)).cloned()
-        };
-        Input::LookedUp(symbols.iter().map(row).collect())
-    }
-
-    fn scan(&self, spans: &[Span], limit: usize) -> Input<'static> {
-        let rows = |span: &Span| {
-            let table = self.disk.table(span.partition).into_iter();
-            let names = table.flat_map(|table| table.rows.range(span.from.clone()..));
-            names
-                .take_while(|(symbol, _)| span.until.as_ref().is_none_or(|end| *symbol < end))
-                .take(limit)
-                .map(|(symbol, row)| ((&**symbol).into(), row.clone()))
-                .collect()
-        };
-        Input::Scanned(spans.iter().map(rows).collect())
-    }
-
-    fn look_at_ends(&self, partitions: &[(Partition, Offset)], site: &Site) -> Input<'static> {
-        let looked_at = self.now(site).wall;
-        let end = |(partition, committed): &(Partition, Offset)| {
-            // What could not be looked at is left out.
-            if !site.journal.tells_end(Topic::Staging, *partition) {
-                return None;
-            }
-            let high_watermark = site.journal.high_watermark(Topic::Staging, *partition);
-            let last_stable = site.journal.last_stable(Topic::Staging, *partition);
-            let mut left = site.journal.readable(Topic::Staging, *partition, *committed, last_stable);
-            let readable = left.next().is_some();
-            Some(End { partition: *partition, last_stable, high_watermark, readable, looked_at })
-        };
-        Input::Ends(partitions.iter().filter_map(end).collect())
     }
 }
 
@@ -310,8 +282,13 @@ impl Life {
             Output::Event { partition, kind, value, .. } => {
                 let event =
                     Event::from_json(*kind, value).expect("an event's kind").expect("an event's JSON");
-                let said = Arc::new(event.freshness().clone());
-                return (*partition, Topic::BadData, Body::Event { kind: *kind, said });
+                let body = match event {
+                    Event::Stale(said) | Event::Recovered(said) => {
+                        Body::Event { kind: *kind, said: Arc::new(said) }
+                    }
+                    of_a_class => Body::Feed(of_a_class),
+                };
+                return (*partition, Topic::BadData, body);
             }
             Output::Forward { at, epoch, .. } => (*at, *epoch, None),
             Output::Reject { at, epoch, .. } => (*at, *epoch, Some(EventKind::Rejected)),

@@ -1,7 +1,7 @@
 //! What the gate must have come to, folded record by record in the order of arrival: as simple as the words
 //! of the contract, and without any of the gate's code.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -55,11 +55,15 @@ struct Part {
     lost: Vec<Range<Offset>>,
     history: BTreeMap<Arc<str>, Vec<Since>>,
     spans: BTreeMap<Arc<str>, Vec<Span>>,
+    listed: BTreeMap<Arc<str>, i64>,
+    removed: BTreeSet<Arc<str>>,
 }
 
 #[derive(Debug, Default)]
 pub struct Reference {
     parts: BTreeMap<Partition, Part>,
+    /// The symbol of each quote that was accepted, and when its record was appended.
+    accepted: Vec<(Arc<str>, i64)>,
 }
 
 impl Reference {
@@ -71,6 +75,11 @@ impl Reference {
     /// How often the partition has been reset.
     pub fn epoch(&self, partition: Partition) -> u32 {
         self.parts.get(&partition).map_or(0, |part| part.epoch)
+    }
+
+    /// Each accepted quote, by its symbol and when its record was appended.
+    pub fn accepted(&self) -> &[(Arc<str>, i64)] {
+        &self.accepted
     }
 
     /// Whether a record may go without an output.
@@ -98,6 +107,7 @@ impl Reference {
         let mut marks = Vec::new();
         let (symbol, seen) = match truth {
             Truth::Quote { symbol, time, cents } => {
+                self.accepted.push((symbol.clone(), at_ms));
                 let before = part.history.get(symbol).and_then(|history| history.last()?.2);
                 marks = before.map(|before| suspicions(before, *time, *cents)).unwrap_or_default();
                 if before.is_some_and(|before| *time < before.last_seen) {
@@ -107,13 +117,36 @@ impl Reference {
                     before.filter(|before| before.cents == *cents).map_or(*time, |before| before.since);
                 (symbol, Some(Seen { last_seen: *time, cents: *cents, since }))
             }
-            Truth::Tombstone { symbol } => (symbol, None),
+            Truth::Tombstone { symbol } => {
+                part.listed.remove(symbol);
+                part.removed.insert(symbol.clone());
+                (symbol, None)
+            }
             Truth::Bad | Truth::Unsendable => return marks,
         };
         part.turn(symbol, seen);
         let since = ((part.epoch, at + 1), at_ms, seen);
         part.history.entry(symbol.clone()).or_default().push(since);
         marks
+    }
+
+    /// A symbol is watched from here on, if nothing was known of it.
+    pub fn list(&mut self, partition: Partition, symbol: &Arc<str>, listed_at: i64) {
+        let part = self.parts.entry(partition).or_default();
+        part.listed.insert(symbol.clone(), listed_at);
+        let spans = part.spans.entry(symbol.clone()).or_default();
+        if spans.last().is_none_or(|span| span.end == End::Removed) {
+            spans.push(Span { last_seen: listed_at, end: End::Open });
+        }
+    }
+
+    pub fn listed_at(&self, partition: Partition, symbol: &str) -> Option<i64> {
+        self.parts.get(&partition)?.listed.get(symbol).copied()
+    }
+
+    /// Whether a tombstone of the symbol ever came.
+    pub fn was_removed(&self, partition: Partition, symbol: &str) -> bool {
+        self.parts.get(&partition).is_some_and(|part| part.removed.contains(symbol))
     }
 
     /// What was known of a symbol from the records appended before a moment.

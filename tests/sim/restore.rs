@@ -83,8 +83,9 @@ impl Life {
         for target in targets {
             // A replica may have passed a marker that came after the target was taken.
             let position = home.disk.position(target.partition).max(Some(target.changelog_end));
-            let (partition, rows) = (target.partition, Vec::new());
-            let arrived = Write { partition, clears: false, rows, checkpoint: None, position, current_at };
+            let (partition, rows, classes) = (target.partition, Vec::new(), Vec::new());
+            let arrived =
+                Write { partition, clears: false, rows, classes, checkpoint: None, position, current_at };
             home.disk.apply(vec![arrived]);
             home.look_at(partition, whole, site)?;
             restored.push(answer(target, home, site));
@@ -143,8 +144,9 @@ pub fn follow(home: &mut Home, partition: Partition, site: &mut Site) -> Result<
         home.look_at(partition, false, site)?;
     } else if home.disk.position(partition).is_some() {
         // It stands at the end, and is known to.
-        let (rows, position) = (Vec::new(), home.disk.position(partition));
-        let renewed = Write { partition, clears: false, rows, checkpoint: None, position, current_at: now };
+        let (rows, classes, position) = (Vec::new(), Vec::new(), home.disk.position(partition));
+        let renewed =
+            Write { partition, clears: false, rows, classes, checkpoint: None, position, current_at: now };
         home.disk.apply(vec![renewed]);
     }
     home.disk.give_back(REPLICA, &[partition]);
@@ -164,8 +166,9 @@ fn distrust(home: &mut Home, partition: Partition, end: Offset, current_at: i64,
     }
     if too_old || at > end {
         site.trace.note(format_args!("the store of {partition} in {} cannot be true", home.index));
-        let rows = Vec::new();
-        let empty = Write { partition, clears: true, rows, checkpoint: None, position: None, current_at };
+        let (rows, classes) = (Vec::new(), Vec::new());
+        let empty =
+            Write { partition, clears: true, rows, classes, checkpoint: None, position: None, current_at };
         home.disk.apply(vec![empty]);
         home.disk.flush();
     }
@@ -177,13 +180,15 @@ fn next_slice(disk: &Disk, journal: &Journal, partition: Partition, to: Offset) 
     if from >= to {
         return None;
     }
-    let (rows, position) = (Vec::new(), Some(to));
-    let mut slice = Write { partition, clears: false, rows, checkpoint: None, position, current_at: 0 };
+    let (rows, classes, position) = (Vec::new(), Vec::new(), Some(to));
+    let mut slice =
+        Write { partition, clears: false, rows, classes, checkpoint: None, position, current_at: 0 };
     let mut left = journal.readable(Topic::Changelog, partition, from, to).peekable();
     for _ in 0..SLICE_ROWS {
         let Some((at, entry)) = left.next() else { break };
         match &entry.body {
             Body::Row(symbol, row) => slice.rows.push((symbol.clone(), row.clone())),
+            Body::Class(name, row) => slice.classes.push((name.clone(), row.clone())),
             Body::Checkpoint(checkpoint) => slice.checkpoint = Some(checkpoint.clone()),
             _ => {}
         }
@@ -219,6 +224,7 @@ fn answer(target: &Target, home: &Home, site: &Site) -> Restored {
         partition,
         position: table.position.unwrap_or(0),
         checkpoint: table.checkpoint.clone(),
+        classes: table.classes.iter().map(|(name, row)| ((**name).into(), row.clone())).collect(),
         log_start,
         log_end,
         time_below_checkpoint,

@@ -11,12 +11,13 @@ use tickgate::model::{Offset, Partition};
 use crate::cleaning;
 use crate::disk::Table;
 use crate::group::Group;
+use crate::invariants::feeds::Feeds;
 use crate::invariants::living_owner::Living;
 use crate::invariants::one_owner::Owners;
 use crate::invariants::refusals::Refusals;
 use crate::invariants::routing::Routes;
 use crate::invariants::silences::Silences;
-use crate::invariants::{Breach, fencing, hold, one_output, store, unclaims};
+use crate::invariants::{Breach, fencing, hold, listings, one_output, store, unclaims};
 use crate::journal::{Journal, Topic};
 use crate::reference::{JUMP_PERMILLE, REPEATED_AFTER_MS, Reference};
 use crate::schedule::Schedule;
@@ -41,6 +42,7 @@ pub struct Site {
     pub group: Group,
     pub reference: Reference,
     pub silences: Silences,
+    pub feeds: Feeds,
     pub living: Living,
     pub owners: Owners,
     pub refusals: Refusals,
@@ -61,6 +63,7 @@ impl Site {
             group: Group::new(schedule.partitions),
             reference: Reference::default(),
             silences: Silences::default(),
+            feeds: Feeds::default(),
             living: Living::default(),
             owners: Owners::new(schedule.static_names),
             refusals: Refusals::default(),
@@ -77,6 +80,7 @@ impl Site {
             commit_interval_ms: 100,
             round_max_records: self.schedule.round_max_records,
             classes: Arc::new(self.schedule.watch.classes()),
+            watchlist: Arc::new(self.schedule.watch.listed()),
             grace_ms: GRACE_MS,
             renew_after_ms: RENEW_AFTER_MS,
             hot_symbols: self.schedule.hot_symbols,
@@ -115,7 +119,10 @@ impl Site {
             self.owners.check(txn, &self.journal)?;
             self.routes.check(txn, &self.journal, &self.reference)?;
             one_output::check(txn, &self.journal, &mut self.reference)?;
+            let (watch, partitions) = (&self.schedule.watch, self.schedule.partitions);
+            listings::check(txn, &self.journal, &mut self.reference, watch, partitions)?;
             self.silences.note(txn, &self.journal, &mut self.tally)?;
+            self.feeds.note(txn, &self.journal, partitions, &mut self.tally)?;
             self.rounds += 1;
         }
         Ok(())

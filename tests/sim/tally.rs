@@ -64,6 +64,9 @@ pub enum Kind {
     RecoveredError,
     LateDelivery,
     OfSessions,
+    NeverSeen,
+    FeedSilent,
+    FeedRecovered,
     Reset,
 }
 
@@ -125,6 +128,9 @@ const KINDS: [Kind; Kind::Reset as usize + 1] = [
     Kind::RecoveredError,
     Kind::LateDelivery,
     Kind::OfSessions,
+    Kind::NeverSeen,
+    Kind::FeedSilent,
+    Kind::FeedRecovered,
     Kind::Reset,
 ];
 

@@ -47,6 +47,8 @@ pub enum Planted {
     TombstoneCleanedEarly,
     /// The group takes commits of a static member that another of its name has replaced.
     ReplacedAccepted,
+    /// A whole class is judged though a replica lags behind the ends.
+    LagIgnored,
 }
 
 /// What a planted fault must keep in mind.
@@ -59,7 +61,7 @@ pub struct Slip {
 }
 
 /// Each planted fault, and within how many seeds it must be found.
-const TEETH: [(Planted, u64); 20] = [
+const TEETH: [(Planted, u64); 21] = [
     (Planted::ApplyBeforeCommit, 5),
     (Planted::ReleaseBeforeApply, 50),
     (Planted::GiveUpFirst, 20),
@@ -80,6 +82,7 @@ const TEETH: [(Planted, u64); 20] = [
     (Planted::OldStoreKept, 1000),
     (Planted::TombstoneCleanedEarly, 500),
     (Planted::ReplacedAccepted, 1000),
+    (Planted::LagIgnored, 500),
 ];
 
 #[test]

@@ -1,6 +1,8 @@
 //! What symbols are held to in one seed, and what that means: as simple as the words of the contract, and without
 //! any of the gate's code.
 
+use std::sync::Arc;
+
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use tickgate::core::{Calendar, Class, Classes};
@@ -14,12 +16,16 @@ pub struct Held {
     has: fn(&str) -> bool,
     pub warn_ms: Option<i64>,
     pub error_ms: Option<i64>,
+    /// Of the class as a whole.
+    feed_ms: Option<i64>,
     /// Without any it is always open.
     sessions: Vec<(i64, i64)>,
 }
 
 #[derive(Debug, Clone)]
 pub struct Watch {
+    /// Symbols that are watched from when they are first listed.
+    listed: Vec<&'static str>,
     /// The last one has the symbols of no class.
     all: Vec<Held>,
 }
@@ -49,6 +55,8 @@ impl Watch {
             held.warn_ms = rng.random_bool(0.6).then(|| rng.random_range(4_000..15_000));
             if held.name != "default" && rng.random_ratio(1, 5) {
                 (held.warn_ms, held.error_ms) = (None, None);
+            } else if rng.random_bool(0.5) {
+                held.feed_ms = Some(rng.random_range(2_000..25_000));
             }
             if rng.random_ratio(1, 3) {
                 let (period, open) = (rng.random_range(10_000..60_000), rng.random_range(4_000..10_000));
@@ -58,12 +66,18 @@ impl Watch {
                 held.sessions = begins.map(|begin| (begin, begin + open)).collect();
             }
         }
-        Self { all }
+        let mut listed = vec!["S0", "S3", "S11", "never", "S1never"];
+        listed.retain(|_| rng.random_ratio(1, 3));
+        Self { listed, all }
     }
 
     /// One level for all, always.
     pub fn plain() -> Self {
-        Self { all: vec![Held { error_ms: Some(THRESHOLD_MS), ..Held::none() }] }
+        Self { listed: Vec::new(), all: vec![Held { error_ms: Some(THRESHOLD_MS), ..Held::none() }] }
+    }
+
+    pub fn listed(&self) -> Vec<Arc<str>> {
+        self.listed.iter().map(|symbol| (*symbol).into()).collect()
     }
 
     /// What a symbol is held to.
@@ -73,9 +87,18 @@ impl Watch {
 
     /// Whether every silence that goes on since a moment has passed every threshold by another.
     pub fn have_all_passed(&self, since_ms: i64, at_ms: i64) -> bool {
-        self.all
-            .iter()
-            .all(|held| held.error_ms.is_none_or(|error_ms| held.open_ms(since_ms, at_ms) > error_ms))
+        self.all.iter().all(|held| {
+            held.error_ms.max(held.feed_ms).is_none_or(|longest| held.open_ms(since_ms, at_ms) > longest)
+        })
+    }
+
+    /// The classes that are judged as a whole, with their thresholds.
+    pub fn feeds(&self) -> Vec<(&'static str, i64)> {
+        self.all.iter().filter_map(|held| Some((held.name, held.feed_ms?))).collect()
+    }
+
+    pub fn named(&self, name: &str) -> &Held {
+        self.all.iter().find(|held| held.name == name).unwrap()
     }
 
     /// The same for the core.
@@ -94,6 +117,7 @@ impl Held {
             has: |_| true,
             warn_ms: None,
             error_ms: None,
+            feed_ms: None,
             sessions: Vec::new(),
         }
     }
@@ -135,6 +159,7 @@ impl Held {
             },
             warn_after_ms: self.warn_ms,
             error_after_ms: self.error_ms,
+            feed_after_ms: self.feed_ms,
         };
         (class, self.symbols.iter().map(ToString::to_string).collect())
     }

@@ -5,7 +5,7 @@ use tickgate::model::Offset;
 
 use crate::cleaning;
 use crate::feed::Feed;
-use crate::invariants::{Breach, drained, one_output, store};
+use crate::invariants::{Breach, drained, listings, one_output, store};
 use crate::journal::{Body, Fate, Place, Topic, Truth};
 use crate::process::Process;
 use crate::restore;
@@ -17,6 +17,8 @@ use crate::teeth::Planted;
 
 /// Steps of each process in a round of the calm, and what time passes.
 const CALM_STEPS: usize = 12;
+/// How far replicas get meanwhile.
+const CALM_SLICES: usize = 8;
 const CALM_MS: i64 = 300;
 /// Minutes pass in steps of so many ms, so that sessions are kept.
 const STRIDE_MS: i64 = 2_000;
@@ -327,6 +329,13 @@ impl World {
         if self.site.schedule.twins && !self.processes.iter().any(Process::is_up) {
             self.processes[0].start(&mut self.site);
         }
+        for process in self.processes.iter_mut().filter(|process| process.is_up()) {
+            for partition in self.site.partitions() {
+                for _ in 0..CALM_SLICES {
+                    restore::follow(&mut process.home, partition, &mut self.site)?;
+                }
+            }
+        }
         for process in &mut self.processes {
             for worker in 0..process.lives.len() {
                 for _ in 0..CALM_STEPS {
@@ -362,6 +371,9 @@ impl World {
                 site.look_at_table(partition, table, false)?;
             }
         }
+        listings::check_drained(&site.reference, &site.schedule.watch, site.schedule.partitions)?;
+        let (watch, leaps) = (&site.schedule.watch, site.schedule.leaps());
+        site.feeds.check_drained(&site.reference, watch, BASE_MS, leaps)?;
         site.silences.check(&site.reference, &site.schedule.watch)?;
         if site.schedule.leaps() {
             return Ok(());

@@ -61,7 +61,7 @@ fn a_backlog_or_an_open_transaction_upstream_makes_no_silence() {
         core.handle(Input::Tick { generation: GENERATION }, at(50_000));
         assert!(matches!(core.poll_effect(), Some(Effect::LookAtEnds(_))));
         let end = End { partition: 0, last_stable, high_watermark, readable, looked_at: WallTime(50_000) };
-        core.handle(Input::Ends(vec![end]), at(50_000));
+        core.handle(Input::Ends(vec![end], Vec::new()), at(50_000));
         assert_eq!(names(&settle(&mut core, at(50_000))), [""; 0]);
         assert!(
             matches!(core.poll_timeout(at(50_000)), Some((wait, Wake::Look)) if wait.as_millis() == 1_000)
@@ -83,7 +83,7 @@ fn a_symbol_is_silent_though_its_partition_never_is() {
             readable: true,
             looked_at: now.wall,
         };
-        core.handle(Input::Ends(vec![end]), now);
+        core.handle(Input::Ends(vec![end], Vec::new()), now);
         settle(core, now)
     };
     assert_eq!(names(&look(&mut core, 7, at(50_000))), [""; 0]);
@@ -187,7 +187,7 @@ fn each_of_many_silences_is_told_once_and_a_page_that_moved_on_is_put_off() {
 }
 
 /// What a round's events say: kind, level, who noticed it, how long the silence was.
-fn said(seen: &[Effect]) -> Vec<String> {
+pub(super) fn said(seen: &[Effect]) -> Vec<String> {
     let sent = seen
         .iter()
         .filter_map(|effect| if let Effect::Send(outputs) = effect { Some(outputs) } else { None });
@@ -208,7 +208,7 @@ fn levels() -> Settings {
 }
 
 /// A look at the end of everything, at a time.
-fn look(core: &mut Gate, now: Now) -> Vec<String> {
+pub(super) fn look(core: &mut Gate, now: Now) -> Vec<String> {
     core.handle(Input::Tick { generation: GENERATION }, now);
     said(&settle(core, now))
 }
@@ -263,6 +263,7 @@ fn only_open_time_counts_and_exempt_symbols_are_not_watched() {
         calendar,
         warn_after_ms: None,
         error_after_ms,
+        feed_after_ms: None,
     };
     let listed = vec![
         (class("shares", sessions, Some(1_000)), vec!["A*".to_owned()]),
@@ -277,4 +278,20 @@ fn only_open_time_counts_and_exempt_symbols_are_not_watched() {
     assert_eq!(look(&mut core, at(20_351)), ["stale error clock 1051"]);
     arrive_as(&mut core, "E", 5, 90_000, at(90_000));
     assert_eq!(said(&settle(&mut core, at(90_000))), [""; 0]);
+}
+
+#[test]
+fn a_wall_clock_that_goes_back_repeats_nothing() {
+    let mut core = running_with(levels(), &[("A", seen(0))]);
+    assert_eq!(look(&mut core, at(551)), ["stale warn clock 551"]);
+    let back = Now { wall: WallTime(-3_600_000), monotonic_ms: 1_700 };
+    assert_eq!(look(&mut core, back), [""; 0]);
+    assert_eq!(
+        look(&mut core, at(3_000)),
+        ["stale error clock 3000"],
+        "the second level, and not the first again"
+    );
+    let back = Now { wall: WallTime(-3_600_000), monotonic_ms: 5_000 };
+    assert_eq!(look(&mut core, back), [""; 0]);
+    assert_eq!(look(&mut core, at(9_000)), [""; 0]);
 }

@@ -31,8 +31,8 @@ pub struct Addition<'a> {
     pub topic: &'a str,
     /// Decides the partition; without it any partition is right.
     pub key: Option<&'a [u8]>,
-    /// The value.
-    pub value: &'a [u8],
+    /// The value; `None` is a tombstone.
+    pub value: Option<&'a [u8]>,
     /// A header, name and value.
     pub header: Option<(&'a str, &'a str)>,
 }
@@ -104,7 +104,10 @@ impl Appender {
     /// Appends a record, waiting while the queue is full; what becomes of it is in [`Reports`]. A record that
     /// can never be sent (too large) counts as failed. Cancelled while it waits, nothing was appended.
     pub async fn append(&self, addition: Addition<'_>) -> Result<(), Fatal> {
-        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(addition.topic).payload(addition.value);
+        let mut record: BaseRecord<'_, [u8], [u8]> = BaseRecord::to(addition.topic);
+        if let Some(value) = addition.value {
+            record = record.payload(value);
+        }
         if let Some(key) = addition.key {
             record = record.key(key);
         }
@@ -122,7 +125,7 @@ impl Appender {
                     if let Some((code, reason)) = self.producer.client().fatal_error() {
                         return Err(Fatal(format!("{code}: {reason}")));
                     }
-                    self.reports().fail(addition.topic, &error, addition.value.len());
+                    self.reports().fail(addition.topic, &error, addition.value.map_or(0, <[u8]>::len));
                     return Ok(());
                 }
             }

@@ -121,8 +121,11 @@ fn broken(evidence: &Evidence) -> String {
 
 fn describe(kind: Kind, value: &[u8]) -> String {
     match Event::from_json(kind, value) {
-        Some(Ok(event)) => {
-            let said = event.freshness();
+        Some(Ok(Event::FeedSilent(said) | Event::FeedRecovered(said))) => {
+            let (class, ms) = (shown::text(&said.class), said.silence_ms);
+            format!("class {class}, last accepted {}, silent for {ms} ms", said.last_seen)
+        }
+        Some(Ok(Event::Stale(said) | Event::Recovered(said))) => {
             let silence = said.silence_ms.map_or(String::new(), |ms| format!(", silent for {ms} ms"));
             format!("class {}, last seen {}{silence}", shown::text(&said.class), said.last_seen)
         }

@@ -87,7 +87,7 @@ impl Delivery {
     pub(super) async fn take_record(&mut self, symbol: &str, value: &[u8]) -> Result<(), Fatal> {
         self.trades += 1;
         let (topic, key) = (&self.topics.staging, Some(symbol.as_bytes()));
-        self.append(Addition { topic, key, value, header: None }).await
+        self.append(Addition { topic, key, value: Some(value), header: None }).await
     }
 
     /// Hands on what was received and is no trade, likewise.
@@ -152,13 +152,14 @@ impl Delivery {
 
     async fn append_trade(&self, trade: &Trade<'_>) -> Result<(), Fatal> {
         let (key, value) = (Some(trade.symbol().as_bytes()), trade.staging_value());
-        self.append(Addition { topic: &self.topics.staging, key, value: &value, header: None }).await
+        self.append(Addition { topic: &self.topics.staging, key, value: Some(&value), header: None }).await
     }
 
     async fn append_other(&self, bad: NotATrade<'_>) -> Result<(), Fatal> {
         self.metrics.not_trades.with_label_values(&[bad.reason.as_str()]).inc();
         let header = Some((headers::KIND, "not_a_trade"));
-        self.append(Addition { topic: &self.topics.bad_data, key: None, value: bad.bytes, header }).await
+        self.append(Addition { topic: &self.topics.bad_data, key: None, value: Some(bad.bytes), header })
+            .await
     }
 
     async fn append(&self, addition: Addition<'_>) -> Result<(), Fatal> {

@@ -16,7 +16,7 @@ use crate::core::Effect;
 
 const VARIABLE: &str = "FAULT_POINT";
 /// Effects that are points; the others are not carried out but followed.
-const EFFECTS: [&str; 20] = Effect::CARRIED_OUT;
+const EFFECTS: [&str; 21] = Effect::CARRIED_OUT;
 /// Effects with a point inside.
 const WITHIN: [&str; 3] = ["send", "commit", "restore"];
 

@@ -1,9 +1,11 @@
 //! `tickgate process`: the gate. Opens the store, waits for Kafka, runs the workers, stops in order.
 
 mod batch;
+mod clock;
 mod counting;
 #[cfg(feature = "fault-points")]
 mod fault_point;
+mod feeds;
 mod lag;
 mod naming;
 mod opening;
@@ -20,7 +22,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use nix::sys::statvfs::statvfs;
@@ -35,13 +37,14 @@ use crate::core::rules::{RuleSettings, Suspects};
 use crate::core::settings::{PAGE_SYMBOLS, SCAN_ROWS_MAX};
 use crate::core::{Now, Settings, Stop};
 use crate::journal::kafka::client;
-use crate::model::{Offset, WallTime};
+use crate::model::Offset;
 use crate::query;
 use crate::telemetry::health::{self, Pages, Readiness};
 use crate::telemetry::instance::InstanceView;
 use crate::telemetry::metrics::{GateMetrics, Metrics};
 use crate::telemetry::rarely::{REMINDER_EVERY, Rarely};
 use batch::Batch;
+use clock::{Clock, wall_ms};
 use remembered::Remembered;
 use replica::Replica;
 use tokens::Tokens;
@@ -72,7 +75,7 @@ struct Shared {
     changelog: String,
     instance: String,
     started_ms: i64,
-    origin: Instant,
+    clock: Clock,
     store: Arc<Store>,
     tokens: Arc<Tokens>,
     metrics: GateMetrics,
@@ -109,7 +112,7 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
         settings: settings(&config, args),
         changelog: config.changelog(),
         started_ms: wall_ms(),
-        origin: Instant::now(),
+        clock: Clock::start(),
         tokens: Tokens::of(Arc::clone(&store)),
         store,
         metrics: metrics.gate(),
@@ -265,6 +268,7 @@ fn settings(config: &Config, args: &Args) -> Settings {
         commit_interval_ms: ms(config.process.commit_interval),
         round_max_records: count(config.process.round_max_records),
         classes: Arc::new(classes(config)),
+        watchlist: Arc::new(config.freshness.watchlist.iter().map(|symbol| symbol.as_str().into()).collect()),
         grace_ms: ms(config.freshness.grace),
         renew_after_ms: ms(RENEW_AFTER),
         hot_symbols: count(config.process.hot_symbols) / count(config.process.workers).max(1),
@@ -294,17 +298,9 @@ pub fn rule_settings(config: &Config) -> RuleSettings {
     }
 }
 
-fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
 impl Shared {
     fn now(&self) -> Now {
-        Now {
-            wall: WallTime(wall_ms()),
-            monotonic_ms: i64::try_from(self.origin.elapsed().as_millis()).unwrap_or(i64::MAX),
-        }
+        self.clock.now()
     }
 
     /// Whether something that takes time may go on: always, until a stop has been asked for long enough.
@@ -331,6 +327,7 @@ impl Shared {
             |of: fn(&Progress) -> usize| i64::try_from(all.iter().map(of).sum::<usize>()).unwrap_or(i64::MAX);
         self.metrics.symbols.set(sum(|progress| progress.watched_symbols));
         let stale = |level| self.metrics.stale_symbols.with_label_values(&[level]);
+        self.metrics.silent_feeds.set(sum(|progress| progress.silent_feeds));
         stale("warn").set(sum(|progress| progress.warn_symbols));
         stale("error").set(sum(|progress| progress.error_symbols));
     }

@@ -64,7 +64,11 @@ impl Life<'_> {
             Effect::Release(partitions) => self.release(&partitions),
             Effect::Lookup(symbols) => self.look_up(&symbols),
             Effect::Scan { spans, limit } => self.scan(&spans, limit),
-            Effect::LookAtEnds(partitions) => Ok(Input::Ends(self.look_at_ends(&staging, &partitions))),
+            Effect::LookAtEnds(partitions) => {
+                let ends = self.look_at_ends(&staging, &partitions);
+                self.silent_feeds().map(|silent| Input::Ends(ends, silent))
+            }
+            Effect::LookAtFeeds { ends } => self.look_at_feeds(&staging, ends).map(Input::Feeds),
             Effect::Notice(_) | Effect::Rejoin(_) | Effect::Stop(_) => Ok(Input::Done),
         };
         answer.unwrap_or_else(Input::Failed)
@@ -284,7 +288,7 @@ impl Life<'_> {
     }
 
     /// Partitions that could not be looked at are left out; the core looks again.
-    fn look_at_ends(&self, staging: &str, of: &[(Partition, Offset)]) -> Vec<End> {
+    pub(super) fn look_at_ends(&self, staging: &str, of: &[(Partition, Offset)]) -> Vec<End> {
         let looked_at = self.shared.now().wall;
         let partitions: Vec<Partition> = of.iter().map(|(partition, _)| *partition).collect();
         let ends = match self.owners.ends(staging, &partitions) {
@@ -387,8 +391,9 @@ fn encode(write: &Writes) -> Vec<Row> {
     let symbols = write.rows.iter().map(|(symbol, row)| {
         (RowKey::Symbol(symbol).encode(), row.as_ref().map(tickgate_state::SymbolRow::encode))
     });
+    let classes = write.classes.iter().map(|(name, row)| (RowKey::Class(name).encode(), Some(row.encode())));
     let checkpoint = (RowKey::Checkpoint.encode(), Some(write.checkpoint.encode()));
-    symbols.chain(std::iter::once(checkpoint)).collect()
+    symbols.chain(classes).chain(std::iter::once(checkpoint)).collect()
 }
 
 #[allow(clippy::needless_pass_by_value)] // so that `map_err` can name it

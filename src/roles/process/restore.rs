@@ -287,6 +287,7 @@ impl Life<'_> {
             partition,
             position: part.next,
             checkpoint,
+            classes: store.class_rows(key_partition(partition)).map_err(|error| self.store_failed(&error))?,
             log_start: input.start,
             log_end: input.high_watermark,
             time_below_checkpoint,

@@ -13,6 +13,9 @@ mod row;
 mod source;
 mod table;
 mod verify;
+mod watched;
+
+pub(super) use watched::list as list_watched;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -48,7 +51,7 @@ enum Action {
 
 /// Whose state is looked at.
 #[derive(Debug, clap::Args)]
-struct At {
+pub(super) struct At {
     /// The state directory; a running instance is found by it and asked. Default: `process.state_dir`
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,

@@ -2,7 +2,9 @@
 //! what its readers can see yet, so that they hold at every step.
 
 pub mod drained;
+pub mod feeds;
 pub mod fencing;
+pub mod listings;
 pub mod living_owner;
 pub mod one_output;
 pub mod one_owner;

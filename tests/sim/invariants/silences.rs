@@ -37,6 +37,9 @@ impl Silences {
                 (_, Level::Warn) => tally::Kind::RecoveredWarn,
                 (_, Level::Error) => tally::Kind::RecoveredError,
             });
+            if said.never_seen {
+                tally.note(tally::Kind::NeverSeen);
+            }
             if said.late_delivery {
                 tally.note(tally::Kind::LateDelivery);
             }

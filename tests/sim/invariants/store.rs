@@ -23,6 +23,7 @@ fn fold<'a>(position: Offset, entries: impl Iterator<Item = (Offset, &'a Entry)>
     for (_, entry) in entries {
         match &entry.body {
             Body::Row(symbol, row) => put(&mut table.rows, &[(symbol.clone(), row.clone())]),
+            Body::Class(name, row) => drop(table.classes.insert(name.clone(), row.clone())),
             Body::Checkpoint(checkpoint) => table.checkpoint = Some(checkpoint.clone()),
             _ => {}
         }
@@ -75,7 +76,8 @@ pub fn check_whole(
     let position = table.position.unwrap_or(0);
     check_position(journal, partition, position)?;
     let expected = view(journal, partition, position);
-    hold((&table.rows, &table.checkpoint) == (&expected.rows, &expected.checkpoint), || {
+    let all = |table: &Table| (table.rows.clone(), table.classes.clone(), table.checkpoint.clone());
+    hold(all(table) == all(&expected), || {
         format!(
             "partition {partition}: the store has {table:#?}, committed below its position is {expected:#?}"
         )
