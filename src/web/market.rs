@@ -11,7 +11,8 @@ use rust_decimal::prelude::ToPrimitive as _;
 use serde::Serialize;
 
 use super::bars::{self, Bar, Bars, COARSE_S, FINE_S, Range};
-use crate::model::{Event, EventTime, Level};
+use crate::model::headers::Kind;
+use crate::model::{Event, EventTime, Freshness, Level};
 
 /// Symbols that are shown; what comes beyond is counted.
 pub const SYMBOLS_MAX: usize = 50_000;
@@ -129,11 +130,11 @@ impl Market {
         self.change(at);
     }
 
-    /// Takes in an event of `bad_data`.
+    /// Takes in an event of `bad_data`; one about a class is none of a symbol.
     pub fn event(&mut self, event: &Event) {
-        let said = event.freshness();
+        let Some(said) = event.freshness() else { return };
         let Some(at) = self.find_or_add(&said.symbol) else { return };
-        self.entries[at].event(event);
+        self.entries[at].event(event.kind(), said);
         self.change(at);
     }
 
@@ -257,35 +258,27 @@ impl Entry {
         }
     }
 
-    fn event(&mut self, event: &Event) {
-        let said = event.freshness();
+    fn event(&mut self, kind: Kind, said: &Freshness) {
         self.class = Some(said.class.clone());
         let at = self.silences.iter().rposition(|silence| silence.from == said.last_seen);
-        match event {
-            Event::Stale(_) => {
-                self.level = self.level.max(Some(said.level));
-                match at.and_then(|at| self.silences.get_mut(at)) {
-                    Some(silence) => silence.level = silence.level.max(said.level),
-                    None => {
-                        self.silences.push_back(Silence {
-                            from: said.last_seen,
-                            to: None,
-                            level: said.level,
-                        });
-                    }
+        if kind == Kind::Stale {
+            self.level = self.level.max(Some(said.level));
+            match at.and_then(|at| self.silences.get_mut(at)) {
+                Some(silence) => silence.level = silence.level.max(said.level),
+                None => {
+                    self.silences.push_back(Silence { from: said.last_seen, to: None, level: said.level });
                 }
-                if self.silences.len() > SILENCES_MAX {
-                    self.silences.pop_front();
-                }
-                self.last_ms = self.last_ms.max(said.last_seen.0);
             }
-            Event::Recovered(_) => {
-                self.level = None;
-                let silence_ms = said.silence_ms.unwrap_or_default();
-                let ended = EventTime(said.last_seen.0.saturating_add(silence_ms).min(said.detected_at.0));
-                if let Some(silence) = at.and_then(|at| self.silences.get_mut(at)) {
-                    silence.to = Some(ended);
-                }
+            if self.silences.len() > SILENCES_MAX {
+                self.silences.pop_front();
+            }
+            self.last_ms = self.last_ms.max(said.last_seen.0);
+        } else {
+            self.level = None;
+            let silence_ms = said.silence_ms.unwrap_or_default();
+            let ended = EventTime(said.last_seen.0.saturating_add(silence_ms).min(said.detected_at.0));
+            if let Some(silence) = at.and_then(|at| self.silences.get_mut(at)) {
+                silence.to = Some(ended);
             }
         }
     }
@@ -330,7 +323,7 @@ impl Entry {
 #[allow(clippy::float_cmp)] // small whole numbers are exact
 mod tests {
     use super::*;
-    use crate::model::{Freshness, NoticedBy, WallTime};
+    use crate::model::{NoticedBy, WallTime};
 
     const NOON: i64 = 1_795_348_800_000;
 
@@ -351,6 +344,8 @@ mod tests {
             noticed_by: NoticedBy::Clock,
             silence_ms: Some(5_000),
             late_delivery: false,
+            never_seen: false,
+            feed_silent: false,
         }
     }
 

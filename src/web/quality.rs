@@ -309,7 +309,7 @@ mod tests {
         );
         let mut quality = Quality::default();
         let event = quality.bad(&record(Kind::Stale, stale.as_bytes(), 0)).unwrap();
-        assert_eq!(event.freshness().level, Level::Error);
+        assert_eq!(event.freshness().unwrap().level, Level::Error);
         assert_eq!(quality.events().next().unwrap().said["symbol"], "AAPL");
         assert_eq!(quality.bad(&record(Kind::Stale, b"{", 0)), None);
 

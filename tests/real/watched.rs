@@ -25,7 +25,9 @@ fn settings(test: &str, partitions: i32) -> Settings {
 
 fn send(settings: &Settings, symbols: &[&str], time_ms: i64) {
     let producer = Producer::new(settings);
-    symbols.iter().for_each(|symbol| producer.send(&quote(symbol, time_ms)));
+    for symbol in symbols {
+        producer.send(&quote(symbol, time_ms));
+    }
     producer.flush();
 }
 
@@ -41,15 +43,15 @@ fn a_listed_symbol_is_watched_unseen_until_it_is_removed() {
     gate.lose_store();
     gate.start_again(&[]);
     gate.wait_ready();
-    let state = gate.state_dir();
-    let list = ["watch", "list", "--json", "--state-dir", state.to_str().unwrap()];
-    let listed: Value = wait_for("listing", PATIENCE, || {
+    let dir = gate.state_dir();
+    let list = ["watch", "list", "--json", "--state-dir", dir.to_str().unwrap()];
+    let shown: Value = wait_for("listing", PATIENCE, || {
         let run = listing.run(&list);
         serde_json::from_str(run.ended(0).out.lines().next()?).ok()
     });
-    assert_eq!(listed["symbol"], "NEVER");
-    assert_eq!(listed["listed_at"], stale.value["last_seen"], "it counts from when it was first listed");
-    assert_eq!(listed["last_seen"], Value::Null);
+    assert_eq!(shown["symbol"], "NEVER");
+    assert_eq!(shown["listed_at"], stale.value["last_seen"], "it counts from when it was first listed");
+    assert_eq!(shown["last_seen"], Value::Null);
 
     let seen_ms = now_ms();
     send(&settings, &["NEVER"], seen_ms);
@@ -62,7 +64,7 @@ fn a_listed_symbol_is_watched_unseen_until_it_is_removed() {
     assert!(removed.out.contains("the settings list it"), "{}", removed.out);
     wait_caught_up(&settings, PATIENCE);
     gate.terminate();
-    settings.run(&["state", "get", "NEVER", "--state-dir", state.to_str().unwrap()]).ended(1);
+    settings.run(&["state", "get", "NEVER", "--state-dir", dir.to_str().unwrap()]).ended(1);
     assert_eq!(listing.run(&list).ended(0).out.lines().count(), 0);
     assert!(bad_data.told("NEVER").len() == 3, "a removal is no recovery");
     let report: Value = serde_json::from_str(&listing.run(&["audit", "--json"]).ended(0).out).unwrap();

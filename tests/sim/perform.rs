@@ -7,7 +7,7 @@ use rand::RngExt;
 use tickgate::core::effect::{Applied, Writes};
 use tickgate::core::input::{Failure, Owner};
 use tickgate::core::{Effect, Generation, Input, Output};
-use tickgate::model::{Claim, ClassRow, Event, Kind as EventKind, Offset, Partition, Rule, Source};
+use tickgate::model::{Claim, Event, Kind as EventKind, Offset, Partition, Rule, Source};
 
 use crate::disk::Write;
 use crate::group::Member;
