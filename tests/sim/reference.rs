@@ -140,6 +140,11 @@ impl Reference {
         }
     }
 
+    /// When a symbol was listed last.
+    pub fn last_listing(&self) -> i64 {
+        self.parts.values().flat_map(|part| part.listed.values()).copied().max().unwrap_or(i64::MIN)
+    }
+
     pub fn listed_at(&self, partition: Partition, symbol: &str) -> Option<i64> {
         self.parts.get(&partition)?.listed.get(symbol).copied()
     }

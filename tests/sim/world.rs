@@ -303,10 +303,15 @@ impl World {
         self.work_off()?;
         // Event times may be ahead of the clock by the skew.
         let since_ms = BASE_MS + self.site.journal.now_ms + 5_000;
-        while !self.site.schedule.watch.have_all_passed(since_ms, BASE_MS + self.site.journal.now_ms) {
+        while !self.site.schedule.watch.have_all_passed(
+            // Some may have been listed only now.
+            since_ms.max(self.site.reference.last_listing()),
+            BASE_MS + self.site.journal.now_ms,
+        ) {
             self.calm_round(1_000)?;
         }
-        for _ in 0..(GRACE_MS + 5_000) / 1_000 {
+        // A look takes up a few symbols at a time.
+        for _ in 0..(GRACE_MS + 40_000) / 1_000 {
             self.calm_round(1_000)?;
         }
         self.work_off()?;
