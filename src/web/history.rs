@@ -174,8 +174,8 @@ impl Gathered {
 }
 
 #[cfg(test)]
-#[allow(clippy::float_cmp)] // they are copied, not computed
 mod tests {
+    #![allow(clippy::float_cmp)] // they are copied, not computed
     use super::*;
 
     #[test]

@@ -320,8 +320,8 @@ impl Entry {
 }
 
 #[cfg(test)]
-#[allow(clippy::float_cmp)] // small whole numbers are exact
 mod tests {
+    #![allow(clippy::float_cmp)] // small whole numbers are exact
     use super::*;
     use crate::model::{NoticedBy, WallTime};
 

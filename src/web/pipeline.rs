@@ -295,8 +295,8 @@ fn role(samples: &Samples) -> &'static str {
 }
 
 #[cfg(test)]
-#[allow(clippy::float_cmp)] // small whole numbers are exact
 mod tests {
+    #![allow(clippy::float_cmp)] // small whole numbers are exact
     use super::*;
 
     fn answer(records: u32, name: &str, partition: Partition) -> Answer {
