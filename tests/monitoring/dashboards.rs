@@ -130,7 +130,7 @@ fn dashboards_have_the_form_that_grafana_documents() {
         assert!(dashboard["schemaVersion"].as_u64().is_some_and(|version| version >= 36));
         let variables: Vec<&str> =
             list(&dashboard["templating"], "list").iter().map(|found| text(found, "name")).collect();
-        assert_eq!(variables, ["datasource", "instance", "runbooks"]);
+        assert_eq!(variables, ["datasource", "instance", "runbooks", "page"]);
         let mut panel_ids = BTreeSet::new();
         let mut taken: Vec<[u64; 4]> = Vec::new();
         for panel in list(&dashboard, "panels") {

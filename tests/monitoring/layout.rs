@@ -90,7 +90,7 @@ impl Source {
             "time": { "from": "now-3h", "to": "now" },
             "timezone": "utc",
             "annotations": { "list": [] },
-            "links": [others(), link("Runbooks", "${runbooks}/README.md")],
+            "links": [others(), link("Runbooks", "${runbooks}/README.md"), link("Page", "${page}/")],
             "templating": { "list": variables() },
             "panels": self.panels(),
         })
@@ -127,12 +127,17 @@ fn variables() -> Value {
             "multi": true, "includeAll": true, "allValue": ".+", "refresh": 2, "sort": 1,
             "current": { "text": "All", "value": "$__all" },
         },
-        {
-            "name": "runbooks", "type": "textbox", "label": "Runbooks", "hide": 0,
-            "query": "https://tickgate.example/docs/runbooks",
-            "current": { "text": "https://tickgate.example/docs/runbooks", "value": "https://tickgate.example/docs/runbooks" },
-        },
+        address("runbooks", "Runbooks", "https://tickgate.example/docs/runbooks"),
+        address("page", "Page", "http://127.0.0.1:8080"),
     ])
+}
+
+/// Where links lead, for whoever looks to change.
+fn address(name: &str, label: &str, url: &str) -> Value {
+    json!({
+        "name": name, "type": "textbox", "label": label, "hide": 0,
+        "query": url, "current": { "text": url, "value": url },
+    })
 }
 
 impl Panel {

@@ -20,11 +20,14 @@ use crate::{
 const PASSINGS: [u32; 3] = [1, 4, 9];
 /// Rounds that are not the first ones any more.
 const SOME_ROUNDS: u64 = 5;
+/// What a dead instance left open and nobody may end is waited for no longer.
+const TRANSACTION_TIMEOUT: &str = "30s";
 
 /// Topics for one step, and an instance that has its partitions back at once.
 fn prepare_step(step: &str) -> (Settings, Feed) {
-    let settings =
-        prepare(&format!("killed-{}", step.replace(' ', "-"))).with("PROCESS__INSTANCE_ID", "phoenix");
+    let settings = prepare(&format!("killed-{}", step.replace(' ', "-")))
+        .with("PROCESS__INSTANCE_ID", "phoenix")
+        .with("PROCESS__TRANSACTION_TIMEOUT", TRANSACTION_TIMEOUT);
     (settings, Feed::new(6, PARTITIONS))
 }
 
