@@ -4,6 +4,7 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
+use std::time::{SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -39,6 +40,12 @@ impl EventTime {
 }
 
 impl WallTime {
+    /// What the system's clock says now. Not for the core, which is told the time.
+    pub fn now() -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
     /// As [`EventTime::parse`].
     pub fn parse(text: &str) -> Option<Self> {
         millis_from_rfc3339(text).map(Self)

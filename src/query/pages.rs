@@ -4,7 +4,6 @@
 //! runtime, and holds up no worker.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
@@ -20,7 +19,7 @@ use super::answer::{Holder, Partitions, Refused, Symbols};
 use super::peers::Peers;
 use super::question::{Question, RawQuestion, distinct, partition, shown, unknown};
 use super::read;
-use crate::model::Partition;
+use crate::model::{Partition, WallTime};
 use crate::telemetry::instance::InstanceView;
 
 /// Questions that read the store at the same time.
@@ -58,7 +57,7 @@ impl Asked {
             let _turn = turn;
             let owned = self.owned();
             let holder = |partition| if owned.contains(&partition) { Holder::Owner } else { Holder::Replica };
-            question(&self.store.snapshot(), &holder, now_ms())
+            question(&self.store.snapshot(), &holder, WallTime::now().0)
         });
         match reading.await {
             Ok(answer) => answer.map_err(|error| {
@@ -200,9 +199,4 @@ pub(crate) fn bad_path(error: &PathRejection) -> Refused {
 /// A query string that is none.
 pub(crate) fn bad_query(error: &QueryRejection) -> Refused {
     Refused::question("the query cannot be read", "`name=value` pairs, percent-encoded", error.body_text())
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

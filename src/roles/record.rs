@@ -4,7 +4,7 @@
 //! most; a file that is there is not touched.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -16,6 +16,7 @@ use super::{Exit, Failure, Shutdown};
 use crate::config::Config;
 use crate::finnhub::recording::{Line, Writer, WriterError};
 use crate::finnhub::stream::{self, Event};
+use crate::model::WallTime;
 use crate::telemetry::health::{self, Pages, Readiness};
 use crate::telemetry::metrics::{Metrics, RecordMetrics};
 
@@ -122,14 +123,9 @@ impl Record {
                 self.messages += 1;
                 self.metrics.messages.inc();
                 self.metrics.size.inc_by(message.len() as u64);
-                self.writer.write(&Line { at: wall_ms(), message })?;
+                self.writer.write(&Line { at: WallTime::now().0, message })?;
             }
         }
         Ok(())
     }
-}
-
-fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,7 +1,7 @@
 //! What the page shows, shared by those who feed it and those who ask. Clones are the same board.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
@@ -136,7 +136,7 @@ impl Board {
 
     /// What an instance answered.
     pub fn told(&self, address: &str, answer: Result<Answer, String>) {
-        self.pipeline().told(address, now_ms(), answer);
+        self.pipeline().told(address, WallTime::now().0, answer);
     }
 
     /// The past can be asked of this table from now on.
@@ -176,7 +176,7 @@ impl Board {
     }
 
     fn tell_changes(&self) {
-        let (version, rows) = self.market().take_changes(now_ms());
+        let (version, rows) = self.market().take_changes(WallTime::now().0);
         for rows in rows.chunks(FRAME_ROWS_MAX) {
             // Nobody listens: the changes are in the rows that whoever comes will ask for.
             if self.shared.frames.receiver_count() > 0 {
@@ -205,7 +205,7 @@ impl Board {
             .collect();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
-            "now": WallTime(now_ms()),
+            "now": WallTime::now(),
             "settings": self.shared.shown,
             "read_since": *lock(&self.shared.read_since),
             "is_ready": self.shared.readiness.awaited().is_none(),
@@ -233,12 +233,6 @@ impl Board {
     pub(super) fn pipeline(&self) -> MutexGuard<'_, Pipeline> {
         lock(&self.shared.pipeline)
     }
-}
-
-/// The wall clock, in ms since 1970.
-pub(super) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

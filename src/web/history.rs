@@ -7,9 +7,9 @@ use futures_util::stream::{self, StreamExt as _};
 use serde::Serialize;
 
 use super::bars::{self, Bar, FINE_S, Range};
-use super::board::{Board, now_ms};
+use super::board::Board;
 use super::market::{Past, Silence};
-use crate::model::EventTime;
+use crate::model::{EventTime, WallTime};
 use crate::table::cassandra::{Cassandra, Point};
 
 /// Rows of one chart at most; what is older is left out, and said to be.
@@ -45,7 +45,7 @@ pub(super) struct History {
 
 /// The past of a symbol; none if nobody has ever heard of it.
 pub(super) async fn history(board: &Board, symbol: &str, range: Range) -> Option<History> {
-    let now_ms = now_ms();
+    let now_ms = WallTime::now().0;
     let remembered = board.market().past(symbol, range, now_ms, None);
     let wants_table = board.shared.shown.history == "cassandra";
     let (note, told) = match board.table() {

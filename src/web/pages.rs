@@ -13,12 +13,12 @@ use data_encoding::HEXLOWER;
 use serde_json::json;
 
 use super::bars::Range;
-use super::board::{Board, now_ms};
+use super::board::Board;
 use super::history::{History, history};
 use super::market::Row;
 use super::quality::{Minute, Rejected};
 use super::{assets, stream};
-use crate::model::Level;
+use crate::model::{Level, WallTime};
 use crate::query::{Pairs, Refused, answer, bad_path, bad_query, distinct, level_of, limit, shown, unknown};
 
 /// Rows of a page where none are asked for.
@@ -52,7 +52,8 @@ async fn markets(State(board): State<Board>, pairs: Pairs) -> Response {
     };
     answer(read().map(|question| {
         let market = board.market();
-        let mut rows: Vec<Row> = market.rows(now_ms()).filter(|row| question.calls_for(row)).collect();
+        let mut rows: Vec<Row> =
+            market.rows(WallTime::now().0).filter(|row| question.calls_for(row)).collect();
         let version = market.version();
         drop(market);
         rows.sort_unstable_by(|a, b| a.symbol.cmp(&b.symbol));
@@ -102,7 +103,7 @@ fn cursor(value: &str) -> Result<String, Refused> {
 async fn market(State(board): State<Board>, path: Result<Path<String>, PathRejection>) -> Response {
     let read = || {
         let Path(symbol) = path.map_err(|error| bad_path(&error))?;
-        board.market().row(&symbol, now_ms()).ok_or_else(|| absent(&symbol))
+        board.market().row(&symbol, WallTime::now().0).ok_or_else(|| absent(&symbol))
     };
     answer(read())
 }
@@ -126,7 +127,7 @@ async fn past_csv(
     };
     let mut text = String::from("time,open,high,low,close,volume,quotes\n");
     for bar in &history.bars {
-        let time = crate::model::WallTime(bar.time * 1_000);
+        let time = WallTime(bar.time * 1_000);
         let line = [bar.open, bar.high, bar.low, bar.close, bar.volume].map(|number| number.to_string());
         // Writing to a string does not fail.
         let _ = writeln!(text, "{time},{},{}", line.join(","), bar.quotes);
@@ -164,7 +165,8 @@ fn absent(symbol: &str) -> Refused {
 
 async fn quality(State(board): State<Board>) -> Response {
     let stale: Vec<Row> = {
-        let mut stale: Vec<Row> = board.market().rows(now_ms()).filter(|row| row.level.is_some()).collect();
+        let mut stale: Vec<Row> =
+            board.market().rows(WallTime::now().0).filter(|row| row.level.is_some()).collect();
         stale.sort_unstable_by_key(|row| row.last_seen);
         stale.truncate(1_000);
         stale

@@ -12,7 +12,7 @@ use super::*;
 use crate::config::Config;
 use crate::model::Kind;
 use crate::model::rejection::{Broken, Rejection};
-use crate::model::{Rule, Source};
+use crate::model::{Rule, Source, WallTime};
 use crate::telemetry::health::{Pages, Readiness};
 use crate::telemetry::metrics::Metrics;
 
@@ -47,7 +47,7 @@ impl Page {
 
     fn trade(&self, symbol: &str, price: i64) {
         let (price, volume) = (Decimal::new(price, 2), Decimal::ONE);
-        let time_ms = super::board::now_ms();
+        let time_ms = WallTime::now().0;
         self.board.trade(&Trade { symbol, price, volume, time_ms, marks: vec!["late"] }, time_ms);
     }
 

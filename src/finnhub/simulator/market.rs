@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 use super::faults::write_trade;
 use super::session::{End, Session};
 use super::{FaultKind, Floor, SilentSpan, Tick, Walk};
+use crate::model::WallTime;
 
 /// How often trades are made.
 const BEAT: Duration = Duration::from_millis(BEAT_MS);
@@ -32,7 +33,7 @@ pub(super) async fn run(floor: Arc<Floor>) {
     let mut last = Instant::now();
     let mut owed = 0.0;
     let mut left = floor.settings.trades.unwrap_or(u64::MAX);
-    let mut time = wall_ms();
+    let mut time = WallTime::now().0;
     loop {
         beat.tick().await;
         let passed = last.elapsed().min(ARREARS_MAX);
@@ -56,7 +57,7 @@ pub(super) async fn run(floor: Arc<Floor>) {
         }
         left -= due;
         let mut batch = Vec::new();
-        let now = wall_ms();
+        let now = WallTime::now().0;
         for at in 0..due {
             let tick = walk.next_tick();
             if !tick.same_moment {
@@ -165,9 +166,4 @@ fn silent_now(spans: &[SilentSpan]) -> Vec<usize> {
     let now = Instant::now();
     let is_silent = |span: &&SilentSpan| span.from <= now && span.until.is_none_or(|until| now < until);
     spans.iter().filter(is_silent).map(|span| span.symbol).collect()
-}
-
-fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

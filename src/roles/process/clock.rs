@@ -4,7 +4,7 @@
 //! moment in ms since 1970, from which both clocks go on; what is written into it later moves both alike, so that a day
 //! passes in a minute and is no leap.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use crate::core::Now;
 use crate::model::WallTime;
@@ -32,14 +32,8 @@ impl Clock {
         if let Some(injected) = &self.injected {
             return injected.now(elapsed_ms);
         }
-        Now { wall: WallTime(wall_ms()), monotonic_ms: elapsed_ms }
+        Now { wall: WallTime::now(), monotonic_ms: elapsed_ms }
     }
-}
-
-/// What the system's clock says.
-pub(super) fn wall_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(feature = "fault-points")]

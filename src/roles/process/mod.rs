@@ -37,14 +37,14 @@ use crate::core::rules::{RuleSettings, Suspects};
 use crate::core::settings::{PAGE_SYMBOLS, SCAN_ROWS_MAX};
 use crate::core::{Now, Settings, Stop};
 use crate::journal::kafka::client;
-use crate::model::Offset;
+use crate::model::{Offset, WallTime};
 use crate::query;
 use crate::telemetry::health::{self, Pages, Readiness};
 use crate::telemetry::instance::InstanceView;
 use crate::telemetry::metrics::{GateMetrics, Metrics};
 use crate::telemetry::rarely::{REMINDER_EVERY, Rarely};
 use batch::Batch;
-use clock::{Clock, wall_ms};
+use clock::Clock;
 use remembered::Remembered;
 use replica::Replica;
 use tokens::Tokens;
@@ -100,7 +100,7 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
     #[cfg(feature = "fault-points")]
     let fault_point = fault_point::FaultPoint::from_environment().map_err(Failure::settings)?;
     let shutdown = Shutdown::on_signals().map_err(Failure::breach)?;
-    tell_of_ending_calendars(config, wall_ms());
+    tell_of_ending_calendars(config, WallTime::now().0);
     let (store, state_dir) = opening::open(config, &shutdown)?;
     let store = Arc::new(store);
     let instance =
@@ -111,7 +111,7 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
     let shared = Arc::new(Shared {
         settings: settings(&config, args),
         changelog: config.changelog(),
-        started_ms: wall_ms(),
+        started_ms: WallTime::now().0,
         clock: Clock::start(),
         tokens: Tokens::of(Arc::clone(&store)),
         store,

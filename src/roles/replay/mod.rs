@@ -14,7 +14,7 @@ mod returned;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use rdkafka::Message as _;
@@ -30,7 +30,7 @@ use crate::config::Config;
 use crate::journal::kafka::client;
 use crate::journal::kafka::owners::Owners;
 use crate::journal::kafka::producer::{RoundProducer, Trouble};
-use crate::model::{Kind, fnv1a};
+use crate::model::{Kind, WallTime, fnv1a};
 
 /// What a run that was interrupted can keep the readers of staging waiting for, unless it is taken up sooner.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
@@ -241,7 +241,7 @@ fn failed(name: &str, trouble: Trouble) -> Failure {
 
 /// A name that no other run has.
 fn new_name() -> String {
-    let ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let ms = WallTime::now().0;
     format!("{ms}-{:04x}", rand::random::<u16>())
 }
 

@@ -1,6 +1,6 @@
 //! One topic, onto the board: a thread that reads, and says when it can't.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rdkafka::message::{BorrowedMessage, Message as _};
 
@@ -93,8 +93,10 @@ impl Feed {
         loop {
             let serve = &self.config.serve;
             let look_back = i64::try_from(serve.look_back.as_millis()).unwrap_or(i64::MAX);
-            let back =
-                LookBack { from_ms: now_ms().saturating_sub(look_back), records: serve.look_back_records };
+            let back = LookBack {
+                from_ms: WallTime::now().0.saturating_sub(look_back),
+                records: serve.look_back_records,
+            };
             let config = client::base_config(&self.config.kafka, "serve");
             match Tail::start(config, &self.topic, back) {
                 Ok(tail) => {
@@ -147,9 +149,4 @@ impl Feed {
             self.board.bad(&BadRecord { partition, offset, time_ms, kind, key, value, rejection });
         }
     }
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

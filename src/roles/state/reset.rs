@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use tickgate_state::RowKey;
@@ -282,7 +282,7 @@ fn write(config: &Config, owners: &Owners, changes: &[Change]) -> Result<(), Fai
         }
         Trouble::Interrupted => Failure::unreachable(anyhow!("interrupted")),
     };
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let now_ms = WallTime::now().0;
     let id = format!("{}.reset.0.{now_ms}.1", config.process.group);
     let producer = RoundProducer::start(
         client::base_config(&config.kafka, "state-reset"),

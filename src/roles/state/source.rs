@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use reqwest::{Client, Url};
@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 
 use super::{At, Failure};
 use crate::config::Config;
-use crate::model::Partition;
+use crate::model::{Partition, WallTime};
 use crate::query::{
     self, Holder, PartitionState, Partitions, Question, RawQuestion, RawRows, Refused, Symbols,
 };
@@ -81,9 +81,8 @@ impl Source {
     /// Where each partition stands, in their order.
     pub(super) fn partitions(&self) -> Result<Vec<PartitionState>, Failure> {
         match self {
-            Self::Stopped(store) => {
-                query::partitions(&store.snapshot(), stopped, now_ms()).map_err(|error| unreadable(&error))
-            }
+            Self::Stopped(store) => query::partitions(&store.snapshot(), stopped, WallTime::now().0)
+                .map_err(|error| unreadable(&error)),
             Self::Running(instance) => {
                 let found: Partitions = instance.ask(&["partitions"], &[])?;
                 Ok(found.partitions)
@@ -94,7 +93,7 @@ impl Source {
     /// A page of symbols.
     pub(super) fn symbols(&self, question: &Question) -> Result<Symbols, Failure> {
         match self {
-            Self::Stopped(store) => query::symbols(&store.snapshot(), question, stopped, now_ms())
+            Self::Stopped(store) => query::symbols(&store.snapshot(), question, stopped, WallTime::now().0)
                 .map_err(|error| unreadable(&error)),
             Self::Running(instance) => instance.ask(&["symbols"], &question.pairs()),
         }
@@ -103,9 +102,11 @@ impl Source {
     /// A page of a partition's rows.
     pub(super) fn rows(&self, partition: Partition, question: &RawQuestion) -> Result<RawRows, Failure> {
         match self {
-            Self::Stopped(store) => query::rows(&store.snapshot(), partition, question, stopped, now_ms())
-                .map_err(|error| unreadable(&error))?
-                .ok_or_else(|| Failure::breach(anyhow!("partition {partition} has no position any more"))),
+            Self::Stopped(store) => {
+                query::rows(&store.snapshot(), partition, question, stopped, WallTime::now().0)
+                    .map_err(|error| unreadable(&error))?
+                    .ok_or_else(|| Failure::breach(anyhow!("partition {partition} has no position any more")))
+            }
             Self::Running(instance) => {
                 instance.ask(&["partitions", &partition.to_string(), "rows"], &question.pairs())
             }
@@ -181,9 +182,4 @@ fn stopped(_: Partition) -> Holder {
 
 fn unreadable(error: &StoreError) -> Failure {
     Failure::breach(anyhow!("the store cannot be read: {error}"))
-}
-
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
