@@ -48,9 +48,10 @@ impl Shutdown {
         self.shared.tasks.send_replace(true);
     }
 
-    /// Whether it was asked for.
+    /// Whether it was asked for; true from when a thread or a task that waited was woken.
     pub fn is_requested(&self) -> bool {
-        *self.shared.tasks.borrow()
+        // What threads wait for is set first, so whoever was woken by either finds it here.
+        *self.shared.threads.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For tasks: waits until it is asked for.
@@ -107,5 +108,19 @@ mod tests {
         assert!(shutdown.is_requested());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(shutdown.requested());
+    }
+
+    #[test]
+    fn who_was_woken_finds_it_requested() {
+        for _ in 0..10_000 {
+            let shutdown = Shutdown::new();
+            let waiting = shutdown.clone();
+            let thread = thread::spawn(move || {
+                while !waiting.wait(Duration::ZERO) {}
+                waiting.is_requested()
+            });
+            shutdown.request();
+            assert!(thread.join().unwrap());
+        }
     }
 }
