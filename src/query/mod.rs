@@ -15,6 +15,7 @@ pub use answer::{Holder, PartitionState, Partitions, RawRow, RawRows, Refused, S
 pub use pages::{Asked, routes};
 pub(crate) use pages::{Pairs, answer, bad_path, bad_query};
 pub use peers::Peers;
+pub(crate) use peers::{ANSWER_BYTES_MAX, body_of};
 pub use question::{Cursor, Question, RawQuestion};
 pub(crate) use question::{distinct, level_of, limit, shown, unknown};
 pub use read::{partitions, rows, symbols};

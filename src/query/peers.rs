@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Url};
+use reqwest::{Client, Response, Url};
 
 use super::answer::{Holder, Refused, Symbols};
 use crate::model::Partition;
@@ -10,7 +10,7 @@ use crate::model::Partition;
 /// How long an instance may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes of an answer at most; a page of symbols has no more.
-const ANSWER_BYTES_MAX: usize = 8 << 20;
+pub(crate) const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 /// Where the other instances answer.
 #[derive(Debug, Clone)]
@@ -52,16 +52,21 @@ impl Peers {
     async fn ask(&self, address: &str, symbol: &str) -> Option<Symbols> {
         let mut url = Url::parse(&format!("http://{address}/v1/symbols")).ok()?;
         url.query_pairs_mut().append_pair("symbol", symbol);
-        let mut answer = self.client.get(url).send().await.ok()?.error_for_status().ok()?;
-        let mut bytes = Vec::new();
-        while let Some(chunk) = answer.chunk().await.ok()? {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() > ANSWER_BYTES_MAX {
-                return None;
-            }
-        }
-        serde_json::from_slice(&bytes).ok()
+        let answer = self.client.get(url).send().await.ok()?.error_for_status().ok()?;
+        serde_json::from_slice(&body_of(answer).await.ok()??).ok()
     }
+}
+
+/// The body of an instance's answer; `None` where it is larger than [`ANSWER_BYTES_MAX`].
+pub(crate) async fn body_of(mut answer: Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > ANSWER_BYTES_MAX {
+            return Ok(None);
+        }
+    }
+    Ok(Some(bytes))
 }
 
 /// Takes from another's answer what that one owns, and this answer has not from its owner.

@@ -8,13 +8,12 @@ use serde::de::DeserializeOwned;
 use super::board::Board;
 use super::pipeline::Answer;
 use super::samples::Samples;
+use crate::query::{ANSWER_BYTES_MAX, body_of};
 
 /// How often.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How long one answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// What is read of one answer, in bytes.
-const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 /// Asks all of them, for ever.
 pub async fn watch_instances(board: &Board, addresses: &[String]) {
@@ -62,16 +61,12 @@ async fn json<T: DeserializeOwned>(client: &Client, address: &str, path: &str) -
 
 async fn get(client: &Client, address: &str, path: &str) -> Result<(StatusCode, String), String> {
     let answer = client.get(format!("http://{address}{path}")).send().await;
-    let mut answer = answer.map_err(|error| words(&error))?;
+    let answer = answer.map_err(|error| words(&error))?;
     let status = answer.status();
-    let mut bytes = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| words(&error))? {
-        bytes.extend_from_slice(&chunk);
-        if bytes.len() > ANSWER_BYTES_MAX {
-            return Err(format!("`{path}` answers more than {ANSWER_BYTES_MAX} bytes"));
-        }
+    match body_of(answer).await.map_err(|error| words(&error))? {
+        Some(bytes) => Ok((status, String::from_utf8_lossy(&bytes).into_owned())),
+        None => Err(format!("`{path}` answers more than {ANSWER_BYTES_MAX} bytes")),
     }
-    Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// The innermost cause, which says what happened.
