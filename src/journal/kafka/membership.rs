@@ -150,7 +150,8 @@ impl Membership {
         config
             .set("group.id", settings.group)
             .set("session.timeout.ms", session_ms)
-            .set("heartbeat.interval.ms", "1000")
+            // By the next heartbeat a member hears that another one has left.
+            .set("heartbeat.interval.ms", "300")
             .set("partition.assignment.strategy", "range")
             .set("isolation.level", "read_committed")
             .set("auto.offset.reset", "error")

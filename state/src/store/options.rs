@@ -25,7 +25,7 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { block_cache_bytes: 128 << 20, write_buffer_bytes: 16 << 20, max_open_files: 512 }
+        Self { block_cache_bytes: 64 << 20, write_buffer_bytes: 16 << 20, max_open_files: 512 }
     }
 }
 
