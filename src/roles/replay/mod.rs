@@ -44,8 +44,8 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Args {
     #[command(flatten)]
     choice: Choice,
-    /// Says what would be sent
-    #[arg(long)]
+    /// Says what a run that begins now would send
+    #[arg(long, conflicts_with = "run")]
     dry_run: bool,
     /// The run's name. With the name of a run that was interrupted and the same choice, that run goes on
     #[arg(long, value_name = "NAME", value_parser = run_name)]
