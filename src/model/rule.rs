@@ -100,6 +100,11 @@ impl Rule {
         }
     }
 
+    /// Whether a record that breaks the rule is turned away, or would be where that is set.
+    pub fn may_reject(self) -> bool {
+        self.severity() == Severity::Reject || self == Self::WrongPartition
+    }
+
     /// Which parts of a record it is asked of; `field` of a rejection names one of them.
     pub const fn fields(self) -> &'static [&'static str] {
         match self {

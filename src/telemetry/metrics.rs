@@ -124,13 +124,13 @@ impl Metrics {
                 "tickgate_rejections_total",
                 "Broken rules in rejections; a record counts once for each rule it breaks.",
                 "rule",
-                &rules(Severity::Reject),
+                &rules(Rule::may_reject),
             ),
             suspects: self.counters(
                 "tickgate_suspects_total",
                 "Accepted records that are marked as suspect, by rule.",
                 "rule",
-                &rules(Severity::Suspect),
+                &rules(|rule| rule.severity() == Severity::Suspect),
             ),
             events: self.counters(
                 "tickgate_events_total",
@@ -228,8 +228,8 @@ impl Default for Metrics {
 }
 
 /// The names of the rules of a severity.
-fn rules(of: Severity) -> Vec<&'static str> {
-    Rule::ALL.iter().filter(|rule| rule.severity() == of).map(|rule| rule.name()).collect()
+fn rules(are: impl Fn(Rule) -> bool) -> Vec<&'static str> {
+    Rule::ALL.iter().filter(|rule| are(**rule)).map(|rule| rule.name()).collect()
 }
 
 #[cfg(test)]

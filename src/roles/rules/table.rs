@@ -63,13 +63,12 @@ pub(super) fn markdown() -> String {
     let mut page = BEFORE.to_owned();
     let config = Config::load(None, []).expect("the defaults are legal settings");
     for rule in Rule::ALL {
-        let (severity, metric) = match rule.severity() {
-            Severity::Reject => ("`reject`", "tickgate_rejections_total"),
-            Severity::Suspect if *rule == Rule::WrongPartition => {
-                ("`suspect`, may be `reject` or `off`", "tickgate_suspects_total")
-            }
-            Severity::Suspect => ("`suspect`, may be `off`", "tickgate_suspects_total"),
+        let (severity, counters): (_, &[_]) = match (rule.severity(), rule.may_reject()) {
+            (Severity::Reject, _) => ("`reject`", &["rejections"]),
+            (Severity::Suspect, true) => ("`suspect`, may be `reject` or `off`", &["suspects", "rejections"]),
+            (Severity::Suspect, false) => ("`suspect`, may be `off`", &["suspects"]),
         };
+        let metrics = counters.iter().map(|of| format!("`tickgate_{of}_total{{rule=\"{}\"}}`", rule.name()));
         let fields: Vec<_> = rule.fields().iter().map(|field| format!("`{field}`")).collect();
         let settings: Vec<_> = settings_of(*rule)
             .iter()
@@ -78,9 +77,10 @@ pub(super) fn markdown() -> String {
             .collect();
         let _ = writeln!(
             page,
-            "| `{name}` | {meaning} | {severity} | {} | {} | `{metric}{{rule=\"{name}\"}}` |",
+            "| `{name}` | {meaning} | {severity} | {} | {} | {} |",
             fields.join(", "),
             settings.join(", "),
+            metrics.collect::<Vec<_>>().join(" or "),
             name = rule.name(),
             meaning = rule.meaning(),
         );
