@@ -115,6 +115,15 @@ mod tests {
         assert_eq!(Kind::from_name("Rejected"), None);
     }
 
+    /// Whoever reads our topics goes by these; they are for ever.
+    #[test]
+    fn others_know_the_headers_by_these_names_and_bytes() {
+        let names = [SRC, EPOCH, SUSPECT, KIND, REJECTION, REPLAY];
+        assert_eq!(names, ["tg-src", "tg-epoch", "tg-suspect", "tg-kind", "tg-rejection", "tg-replay"]);
+        let source = Source { partition: 0x0102, offset: 0x0304_0506 };
+        assert_eq!(source.encode(), [0, 0, 1, 2, 0, 0, 0, 0, 3, 4, 5, 6]);
+    }
+
     proptest! {
         #[test]
         fn source_round_trips(partition in 0..i32::MAX, offset in 0..i64::MAX) {

@@ -158,6 +158,18 @@ fn what_is_in_bad_data_is_listed_shown_and_counted() {
     let most = &stats["rows"][0];
     assert_eq!((&most["name"], &most["count"]), (&json!("price_not_positive"), &json!(2)), "{stats}");
     assert!((most["share"].as_f64().unwrap() - 2.0 / 3.0).abs() < 1e-6, "{stats}");
+    let counts = |by: &str| -> BTreeMap<String, u64> {
+        let stats = settings.run(&["bad", "stats", "--json", "--by", by]).ended(0).out;
+        let stats: Value = serde_json::from_str(&stats).unwrap();
+        let rows = stats["rows"].as_array().unwrap().iter();
+        rows.map(|row| (row["name"].as_str().unwrap().to_owned(), row["count"].as_u64().unwrap())).collect()
+    };
+    let of = |counted: &[(&str, u64)]| -> BTreeMap<String, u64> {
+        counted.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    };
+    assert_eq!(counts("symbol"), of(&[("A", 1), ("B", 1), ("C", 1), ("GOOD", 1)]));
+    assert_eq!(counts("kind"), of(&[("rejected", 3), ("removed", 1)]));
+    assert_eq!(counts("hour").values().sum::<u64>(), 4);
 }
 
 #[test]

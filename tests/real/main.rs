@@ -49,6 +49,7 @@ mod refusals;
 mod replicas;
 mod rig;
 mod role;
+mod rules;
 #[path = "../scenario/mod.rs"]
 mod scenario;
 mod secrecy;
