@@ -171,7 +171,7 @@ fn pages_answer_in_json_whatever_is_asked() {
     let mut rows: Vec<Row> = NAMES.iter().map(|name| symbol(name, &row(1_000))).collect();
     rows.push(checkpoint(55));
     let held = held(&[(0, rows), (1, vec![symbol("AAPL", &silent(true, false)), checkpoint(66)])]);
-    let instance = InstanceView::new("host-1", "g");
+    let instance = InstanceView::new("host-1", "g", 1);
     instance.update(0, |worker| {
         worker.partitions.entry(0).or_default().phase = "running";
         worker.partitions.entry(1).or_default().phase = "restoring";
@@ -233,7 +233,7 @@ fn an_owner_is_found_among_the_peers() {
     let start = |owned: Partition, peers: Vec<String>| {
         let newer = |partition| row(if partition == owned { 2_000 } else { 1_000 });
         let held = held(&[(0, vec![symbol(NAMES[0], &newer(0))]), (1, vec![symbol(NAMES[0], &newer(1))])]);
-        let instance = InstanceView::new("host", "g");
+        let instance = InstanceView::new("host", "g", 1);
         instance.update(0, |worker| worker.partitions.entry(owned).or_default().phase = "running");
         let pages = Pages { metrics: Metrics::new(), readiness: Readiness::default(), instance: None };
         let own = routes(Asked::new(Arc::clone(&held.store), instance, Peers::new(peers)));

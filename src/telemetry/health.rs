@@ -171,7 +171,7 @@ mod tests {
         let _entered = runtime.enter();
         let dir = tempfile::tempdir().unwrap();
         let tell = dir.path().join("state/http");
-        let instance = InstanceView::new("host-1", "tickgate");
+        let instance = InstanceView::new("host-1", "tickgate", 0xa1);
         let pages = Pages {
             metrics: Metrics::new(),
             readiness: Readiness::default(),

@@ -22,6 +22,8 @@ pub struct Instance {
     pub instance: String,
     /// The consumer group.
     pub group: String,
+    /// The fingerprint of what its settings say about rules and freshness, in hex: instances of a group should agree.
+    pub settings: String,
     /// Its workers, by number.
     pub workers: BTreeMap<u32, Worker>,
 }
@@ -49,9 +51,10 @@ pub struct PartitionView {
 }
 
 impl InstanceView {
-    /// An instance without workers.
-    pub fn new(instance: impl Into<String>, group: impl Into<String>) -> Self {
-        let empty = Instance { instance: instance.into(), group: group.into(), workers: BTreeMap::new() };
+    /// An instance without workers, with the fingerprint of its settings.
+    pub fn new(instance: impl Into<String>, group: impl Into<String>, fingerprint: u64) -> Self {
+        let (instance, group, settings) = (instance.into(), group.into(), format!("{fingerprint:016x}"));
+        let empty = Instance { instance, group, settings, workers: BTreeMap::new() };
         Self { shared: Arc::new(Mutex::new(empty)) }
     }
 

@@ -295,3 +295,36 @@ fn a_wall_clock_that_goes_back_repeats_nothing() {
     assert_eq!(look(&mut core, back), [""; 0]);
     assert_eq!(look(&mut core, at(9_000)), [""; 0]);
 }
+
+/// During a rollout a partition goes back and forth between instances of different settings.
+#[test]
+fn other_settings_repeat_no_event_and_take_none_back() {
+    let patient = Settings {
+        classes: Arc::new(Classes::of_one(Some(3_000), Some(5_000))),
+        fingerprint: 8,
+        ..settings()
+    };
+    let mut core = running_on(&[("A", seen(10_000))]);
+    core.handle(Input::Tick { generation: GENERATION }, at(12_000));
+    assert_eq!(events(&settle(&mut core, at(12_000))), [Kind::Stale]);
+    let row = core.store["A"].clone();
+    assert!(row.reported.is_some_and(|reported| reported.error));
+
+    for (now_ms, settings) in [(13_000, patient.clone()), (17_000, settings()), (20_000, patient)] {
+        let differs = settings.fingerprint != checkpoint(5).fingerprint;
+        let (mut core, _) = taking_over(settings, Some(5), None);
+        core.store = BTreeMap::from([("A".into(), row.clone())]);
+        core.handle(Input::Restored(vec![restored(Some(checkpoint(5)))]), at(now_ms));
+        let told = settle(&mut core, at(now_ms));
+        let is_told =
+            told.iter().any(|effect| matches!(effect, Effect::Notice(Notice::SettingsDiffer { .. })));
+        assert_eq!(is_told, differs);
+        for later in [1, 200, 2_000, 6_000] {
+            core.handle(Input::Tick { generation: GENERATION }, at(now_ms + later));
+            assert_eq!(events(&settle(&mut core, at(now_ms + later))), [], "{now_ms} + {later}");
+        }
+        assert_eq!(core.store["A"], row);
+        arrive(&mut core, 5, now_ms + 7_000, at(now_ms + 7_000));
+        assert_eq!(events(&settle(&mut core, at(now_ms + 7_000))), [Kind::Recovered]);
+    }
+}

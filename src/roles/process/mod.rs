@@ -118,7 +118,7 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
         metrics: metrics.gate(),
         readiness: Readiness::default(),
         remembered: Remembered::read(&config.process.state_dir),
-        view: InstanceView::new(instance.clone(), config.process.group.clone()),
+        view: InstanceView::new(instance.clone(), config.process.group.clone(), config.fingerprint()),
         instance,
         shutdown,
         stop_asked_ms: AtomicI64::new(0),

@@ -368,7 +368,9 @@ impl Life<'_> {
                 tracing::info!(worker, reason, "the claim was refused; waiting for another assignment");
             }
             Notice::SettingsDiffer { partition, found } => {
-                let own = self.shared.settings.fingerprint;
+                // As `/v1/instance` writes it.
+                let hex = |fingerprint: u64| format!("{fingerprint:016x}");
+                let (found, own) = (hex(*found), hex(self.shared.settings.fingerprint));
                 tracing::warn!(
                     worker,
                     partition,
