@@ -12,6 +12,7 @@ use crate::{
     gate::{Gate, PATIENCE, wait_for},
     offsets::wait_caught_up,
     proof::Proof,
+    sink::{loader::Loader, tables},
 };
 
 fn settings(test: &str, partitions: i32) -> Settings {
@@ -132,7 +133,7 @@ fn a_backfill_of_days_ago_raises_no_storm() {
         producer.flush();
     };
     let live = Settings::of("backfill-live").with("TOPICS__PARTITIONS", "1");
-    let backfill = Settings::of("backfill")
+    let backfill = tables::settings("backfill")
         .with("TOPICS__PARTITIONS", "1")
         .with("FRESHNESS__EXEMPT", "true")
         .with("RULES__LATE", "off");
@@ -154,5 +155,7 @@ fn a_backfill_of_days_ago_raises_no_storm() {
     assert_eq!(gate.counter("tickgate_suspects_total{rule=\"late\"}"), 0);
     assert_eq!(gate.counter("tickgate_records_total{result=\"accepted\"}"), 800);
     drop((gate, stormy));
-    Proof::of(&backfill);
+    backfill.run(&["sink", "schema", "--apply"]).ended(0);
+    Loader::catch_up(&backfill);
+    assert_eq!(Proof::of_rows(&backfill).count("rows"), 800);
 }
