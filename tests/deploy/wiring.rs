@@ -133,6 +133,13 @@ fn roles_listen_where_others_reach_them_and_the_simulator_is_found() {
     assert_eq!(serve.instances, ports.map(|(service, port)| format!("{service}:{port}")));
     let simulate = settings(compose.service("simulate")).simulate;
     assert!(is_open(simulate.listen) && is_open(simulate.http));
-    let url = format!("#TICKGATE_FINNHUB__URL=ws://simulate:{}", simulate.listen.port());
-    assert!(crate::read(".env.example").lines().any(|line| line == url), "`.env.example` has no `{url}`");
+    let url = format!("TICKGATE_FINNHUB__URL=ws://simulate:{}", simulate.listen.port());
+    let simulated = crate::read(".env.simulate");
+    assert!(simulated.lines().any(|line| line == url), "`.env.simulate` has no `{url}`");
+    assert!(simulated.lines().any(|line| line == "COMPOSE_PROFILES=simulate"));
+    for source in compose.secrets.values() {
+        let variable = format!("{}=", source.environment);
+        let is_given = |line: &str| line.strip_prefix(&variable).is_some_and(|value| !value.is_empty());
+        assert!(simulated.lines().any(is_given), "`.env.simulate` has no `{variable}…`");
+    }
 }

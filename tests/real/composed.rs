@@ -29,14 +29,18 @@ struct Host {
     test: Settings,
     folder: TempDir,
     feed: Option<String>,
+    /// Where the services that were started answer.
+    http: BTreeMap<String, String>,
 }
 
 impl Host {
     fn of(test: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("tickgate-composed.").tempdir().unwrap();
-        fs::write(folder.path().join("finnhub_token"), "token").unwrap();
+        for secret in ["finnhub_token", "page_password"] {
+            fs::write(folder.path().join(secret), "secret").unwrap();
+        }
         // The test's own names of topics, groups and keyspace.
-        Self { services: services(), test: tables::settings(test), folder, feed: None }
+        Self { services: services(), test: tables::settings(test), folder, feed: None, http: BTreeMap::new() }
     }
 
     fn settings(&self, service: &str) -> Settings {
@@ -49,7 +53,8 @@ impl Host {
             let value = match value {
                 "kafka-1:9092,kafka-2:9092,kafka-3:9092" | "cassandra:9042" => continue,
                 "$FEED" => self.feed.clone().unwrap(),
-                "/run/secrets/finnhub_token" => path("finnhub_token"),
+                _ if value.starts_with("/run/secrets/") => path(value.rsplit('/').next().unwrap()),
+                _ if value.starts_with("${TICKGATE_SERVE__INSTANCES") => self.instances(value),
                 "/var/lib/tickgate/{slot}" => path("{slot}"),
                 _ if value.starts_with("0.0.0.0:") => "127.0.0.1:0".to_owned(),
                 _ => value.split(":-").last().unwrap().trim_end_matches('}').to_owned(),
@@ -57,6 +62,13 @@ impl Host {
             settings = settings.with(name, &value);
         }
         settings
+    }
+
+    /// Each of `${…:-process:9464,ingest:9465}` where it answers here.
+    fn instances(&self, value: &str) -> String {
+        let named = value.split_once(":-").unwrap().1.trim_end_matches('}').split(',');
+        let names = named.map(|address| address.split_once(':').unwrap().0);
+        names.map(|name| self.http[name].as_str()).collect::<Vec<_>>().join(",")
     }
 
     fn command(&self, service: &str) -> Vec<String> {
@@ -70,11 +82,12 @@ impl Host {
     }
 
     /// A service that stays, healthy.
-    fn start(&self, service: &str) -> Role {
+    fn start(&mut self, service: &str) -> Role {
         let (command, settings) = (self.command(service), self.settings(service));
         let role = Role::start(&settings, &command.iter().map(String::as_str).collect::<Vec<_>>());
-        let http = role.wait_logged("answers on http");
-        let url = format!("http://{}/readyz", http["http"].as_str().unwrap());
+        let http = role.wait_logged("answers on http")["http"].as_str().unwrap().to_owned();
+        let url = format!("http://{http}/readyz");
+        self.http.insert(service.to_owned(), http);
         let health: Vec<String> =
             serde_json::from_value(self.services[service]["healthcheck"]["test"].clone()).unwrap();
         assert_eq!(health, ["CMD", "tickgate", "health"]);
@@ -103,6 +116,15 @@ fn the_composed_roles_bring_the_feed_to_its_rows() {
     let mut processes: Vec<Role> = (0..3).map(|_| host.start("process")).collect();
     let mut others = [host.start("sink"), host.start("ingest")];
     wait_for("rows", PATIENCE, || (others[0].counter("tickgate_sink_rows_total") > 500).then_some(()));
+    let mut page = host.start("serve");
+    assert_eq!(page.ask("/v1/status").unwrap().0, 401, "who is there is asked");
+    let login = "Basic dGlja2dhdGU6c2VjcmV0"; // tickgate:secret
+    wait_for("symbols on the page", PATIENCE, || {
+        let (status, body) = page.ask_as("/v1/status", login)?;
+        let told: Value = serde_json::from_str(&body).unwrap();
+        let is_whole = told["symbols"].as_u64()? > 0 && told["instances"] == 3 && told["is_ready"] == true;
+        (status == 200 && is_whole && told["instances_down"] == serde_json::json!([])).then_some(())
+    });
     for slot in ["0", "1", "2"] {
         assert!(host.folder.path().join(slot).join("db").exists(), "no store in `{slot}`");
     }
@@ -113,7 +135,7 @@ fn the_composed_roles_bring_the_feed_to_its_rows() {
     run.run(&["sink", "--until-caught-up"]).ended(0);
     let proof = Proof::of_rows(&host.test);
     assert!(proof.count("rows") > 500 && proof.count("rejected") > 0, "{proof:?}");
-    for role in processes.iter_mut().chain(&mut others[..1]) {
+    for role in processes.iter_mut().chain(&mut others[..1]).chain([&mut page]) {
         assert_eq!(role.terminate().0, Some(0));
     }
 }

@@ -56,10 +56,20 @@ impl Role {
 
     /// The status and body that `path` answers with; `None` while nothing answers.
     pub fn ask(&self, path: &str) -> Option<(u16, String)> {
+        self.ask_with(path, "")
+    }
+
+    /// The same to somebody who says who he is: the header `Authorization`.
+    pub fn ask_as(&self, path: &str, authorization: &str) -> Option<(u16, String)> {
+        self.ask_with(path, &format!("Authorization: {authorization}\r\n"))
+    }
+
+    fn ask_with(&self, path: &str, headers: &str) -> Option<(u16, String)> {
         let address = self.logged("answers on http").first()?["http"].as_str()?.to_owned();
         let mut stream = TcpStream::connect(&address).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").ok()?;
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
+        stream.write_all(head.as_bytes()).ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;
