@@ -79,9 +79,18 @@ def environment() -> dict[str, str]:
 
 def tell(context) -> None:
     """Tells Alertmanager of a task that has failed for good."""
-    task = context["task_instance"]
-    summary = f"the batch's task {task.task_id} failed"
-    log.error("%s: %s", summary, context.get("exception"))
+    name = context["task_instance"].task_id
+    raise_alert(name, f"the batch's task {name} failed", f"{context.get('exception')}")
+
+
+def tell_of_run(context) -> None:
+    """The same of a run that took too long; of any other, its task has told."""
+    if context.get("reason") == "timed_out":
+        raise_alert("run", "a run of the batch took too long and was ended", "tasks waited or hung; see the run")
+
+
+def raise_alert(task: str, summary: str, description: str) -> None:
+    log.error("%s: %s", summary, description)
     address = os.environ.get("TICKGATE_ALERTMANAGER")
     if not address:
         return
@@ -91,11 +100,11 @@ def tell(context) -> None:
             "alertname": "TickgateBatchFailed",
             "job": "tickgate-batch",
             "severity": "critical",
-            "task": task.task_id,
+            "task": task,
         },
         "annotations": {
             "summary": summary,
-            "description": f"{context.get('exception')}"[:1000],
+            "description": description[:1000],
             "runbook_url": f"{os.environ.get('TICKGATE_RUNBOOKS', RUNBOOKS)}/batch.md#tickgatebatchfailed",
         },
         "startsAt": now.isoformat(),
@@ -123,9 +132,19 @@ with DAG(
     catchup=False,
     # Two runs at once would only share the work; one after the other is easier to follow.
     max_active_runs=1,
-    dagrun_timeout=timedelta(hours=2),
+    # More than all tasks may take with all their retries: what hangs beyond that is nothing that they would notice.
+    dagrun_timeout=timedelta(hours=12),
+    on_failure_callback=tell_of_run,
     tags=["tickgate"],
-    params={"ingest_for": Param("10m", type="string", pattern=r"^\d+(s|m|h)$", description="How long to listen")},
+    params={
+        "ingest_for": Param(
+            "10m",
+            type="string",
+            # Within what the task may take.
+            pattern=r"^([1-9]\d{0,2}s|[1-5]?\dm)$",
+            description="How long to listen: seconds as in 90s, or minutes up to 59m",
+        )
+    },
     default_args={
         "retries": 3,
         "retry_delay": timedelta(seconds=30),
@@ -137,7 +156,7 @@ with DAG(
     ingest = TickgateOperator(
         task_id="ingest",
         arguments=["ingest", "--for", "{{ params.ingest_for }}"],
-        execution_timeout=timedelta(hours=1),
+        execution_timeout=timedelta(minutes=75),
     )
     process = TickgateOperator(
         task_id="process",
