@@ -31,6 +31,7 @@ fn a_file_is_judged_and_the_exit_code_says_how() {
     let mixed = file("mixed.jsonl", &[GOOD, NEGATIVE]);
     let run = settings.run(&["rules", "test", "--json", &mixed]).ended(1);
     let last: Value = serde_json::from_str(run.out.lines().last().unwrap()).unwrap();
+    let last = &last["summary"];
     assert!(run.out.contains("price_not_positive") && last["records"] == 2, "{}", run.out);
     assert_eq!((&last["accepted"], &last["rejected"]), (&1.into(), &1.into()), "{last}");
 
