@@ -12,6 +12,7 @@ use super::pipeline::{Answer, Pipeline};
 use super::quality::{BadRecord, Quality};
 use crate::config::{Config, HistoryKind};
 use crate::model::{Kind, WallTime};
+use crate::query::SymbolState;
 use crate::table::cassandra::Cassandra;
 use crate::telemetry::health::Readiness;
 use crate::telemetry::metrics::ServeMetrics;
@@ -132,6 +133,13 @@ impl Board {
         {
             self.market().removed(symbol);
         }
+    }
+
+    /// What the gate remembers of symbols; whether there is room for more of them.
+    pub fn remembered(&self, symbols: &[SymbolState]) -> bool {
+        let mut market = self.market();
+        symbols.iter().for_each(|state| market.remembered(state));
+        market.has_room()
     }
 
     /// What an instance answered.

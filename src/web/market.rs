@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::bars::{self, Bar, Bars, COARSE_S, FINE_S, Range};
 use crate::model::headers::Kind;
 use crate::model::{Event, EventTime, Freshness, Level};
+use crate::query::SymbolState;
 
 /// Symbols that are shown; what comes beyond is counted.
 pub const SYMBOLS_MAX: usize = 50_000;
@@ -138,6 +139,26 @@ impl Market {
         self.change(at);
     }
 
+    /// Takes in what the gate remembers of a symbol, where that is later than all that was read of it.
+    pub fn remembered(&mut self, state: &SymbolState) {
+        let known = self.index.get(state.symbol.as_str()).map(|&at| self.entries[at].last_ms);
+        let is_later = match known {
+            Some(last_ms) => state.last_seen.is_some_and(|seen| seen.0 > last_ms),
+            None => self.has_room(),
+        };
+        if !is_later {
+            return;
+        }
+        let Some(at) = self.find_or_add(&state.symbol) else { return };
+        self.entries[at].remembered(state);
+        self.change(at);
+    }
+
+    /// Whether symbols that were not read of can still be taken in.
+    pub fn has_room(&self) -> bool {
+        self.entries.len() < SYMBOLS_MAX
+    }
+
     /// A symbol is not watched any more.
     pub fn removed(&mut self, symbol: &str) {
         if let Some(&at) = self.index.get(symbol) {
@@ -194,7 +215,7 @@ impl Market {
         if let Some(&at) = self.index.get(symbol) {
             return Some(at);
         }
-        if self.entries.len() >= SYMBOLS_MAX {
+        if !self.has_room() {
             self.left_out += 1;
             return None;
         }
@@ -258,6 +279,23 @@ impl Entry {
         }
     }
 
+    fn remembered(&mut self, state: &SymbolState) {
+        let price = state.last_price.as_deref().and_then(|text| text.parse::<Decimal>().ok());
+        self.price = price.map(|price| (price, price.to_f64().unwrap_or_default())).or(self.price);
+        self.last_ms = state.last_seen.map_or(self.last_ms, |seen| seen.0);
+        self.level = state.level;
+        if let (Some(level), Some(from)) = (state.level, state.silence_from) {
+            self.began(Silence { from, to: None, level });
+        }
+    }
+
+    fn began(&mut self, silence: Silence) {
+        self.silences.push_back(silence);
+        if self.silences.len() > SILENCES_MAX {
+            self.silences.pop_front();
+        }
+    }
+
     fn event(&mut self, kind: Kind, said: &Freshness) {
         self.class = Some(said.class.clone());
         let at = self.silences.iter().rposition(|silence| silence.from == said.last_seen);
@@ -265,12 +303,7 @@ impl Entry {
             self.level = self.level.max(Some(said.level));
             match at.and_then(|at| self.silences.get_mut(at)) {
                 Some(silence) => silence.level = silence.level.max(said.level),
-                None => {
-                    self.silences.push_back(Silence { from: said.last_seen, to: None, level: said.level });
-                }
-            }
-            if self.silences.len() > SILENCES_MAX {
-                self.silences.pop_front();
+                None => self.began(Silence { from: said.last_seen, to: None, level: said.level }),
             }
             self.last_ms = self.last_ms.max(said.last_seen.0);
         } else {
@@ -366,6 +399,41 @@ mod tests {
         assert_eq!(row.marks, ["price_jump", "late"]);
         assert_eq!(market.row("A", NOON + MARK_MS).unwrap().marks, [] as [&str; 0]);
         assert_eq!(market.row("B", NOON), None);
+    }
+
+    #[test]
+    fn what_was_not_read_is_remembered_and_what_was_read_is_not_undone() {
+        let state = |symbol: &str, last_seen: Option<i64>, level| SymbolState {
+            symbol: symbol.to_owned(),
+            partition: 0,
+            last_seen: last_seen.map(EventTime),
+            last_price: last_seen.map(|_| "42.50".to_owned()),
+            price_since: None,
+            level,
+            reported: level.into_iter().collect(),
+            silence_from: level.and(last_seen).map(EventTime),
+            listed_at: None,
+        };
+        let mut market = Market::default();
+        market.remembered(&state("SILENT", Some(NOON - DAY_MS), Some(Level::Error)));
+        market.remembered(&state("LISTED", None, None));
+        let row = market.row("SILENT", NOON).unwrap();
+        assert_eq!((row.last_price.as_deref(), row.level), (Some("42.50"), Some(Level::Error)));
+        assert_eq!(row.last_seen, Some(EventTime(NOON - DAY_MS)));
+        assert_eq!(market.past("SILENT", Range::Day, NOON, None).unwrap().silences.len(), 1);
+        assert_eq!(market.row("LISTED", NOON).unwrap().last_seen, None);
+        // The gate's answer may be older than what was read, and then says nothing.
+        market.trade(&trade("A", NOON, 100, &[]));
+        market.remembered(&state("A", Some(NOON - 1), Some(Level::Error)));
+        market.remembered(&state("A", Some(NOON), Some(Level::Error)));
+        let row = market.row("A", NOON).unwrap();
+        assert_eq!((row.last_price.as_deref(), row.level), (Some("1.00"), None));
+        // The end of what was remembered.
+        let mut over = silence("SILENT", NOON - DAY_MS, Level::Error);
+        over.detected_at = WallTime(NOON);
+        market.event(&Event::Recovered(over));
+        assert_eq!(market.row("SILENT", NOON).unwrap().level, None);
+        assert!(market.past("SILENT", Range::Day, NOON, None).unwrap().silences[0].to.is_some());
     }
 
     #[test]

@@ -1,17 +1,20 @@
-//! Asks the instances how they are, each by itself, so that one that hangs holds up none.
+//! Asks the instances how they are, each by itself, so that one that hangs holds up none; and once, in pages, what they
+//! remember of symbols: who fell silent before what is read of the topics begins is known to nobody else.
 
 use std::time::Duration;
 
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
 use super::board::Board;
 use super::pipeline::Answer;
 use super::samples::Samples;
-use crate::query::{ANSWER_BYTES_MAX, body_of};
+use crate::query::{ANSWER_BYTES_MAX, Symbols, body_of};
 
 /// How often.
 const ASK_EVERY: Duration = Duration::from_secs(1);
+/// Symbols that are asked for at a time, once a second.
+const PAGE_SYMBOLS: usize = 5_000;
 /// How long one answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -32,10 +35,30 @@ pub async fn watch_instances(board: &Board, addresses: &[String]) {
 async fn watch(client: &Client, board: &Board, address: &str) {
     let mut tick = tokio::time::interval(ASK_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut pages = Some(String::new());
     loop {
         tick.tick().await;
-        board.told(address, ask(client, address).await);
+        let answer = ask(client, address).await;
+        // Before it is ready, it may not have all of its state yet.
+        let can_tell = answer.as_ref().is_ok_and(|told| told.instance.is_some() && told.awaited.is_none());
+        board.told(address, answer);
+        if let Some(cursor) = pages.as_deref().filter(|_| can_tell)
+            && let Ok(Some(page)) = symbols(client, address, cursor).await
+        {
+            let has_room = board.remembered(&page.symbols);
+            pages = page.next.filter(|_| has_room);
+        }
     }
+}
+
+/// A page of what an instance remembers, from a cursor on; the first one from none.
+async fn symbols(client: &Client, address: &str, cursor: &str) -> Result<Option<Symbols>, String> {
+    let mut url = Url::parse(&format!("http://{address}/v1/symbols")).map_err(|error| error.to_string())?;
+    url.query_pairs_mut().append_pair("limit", &PAGE_SYMBOLS.to_string());
+    if !cursor.is_empty() {
+        url.query_pairs_mut().append_pair("cursor", cursor);
+    }
+    json(client, address, &format!("/v1/symbols?{}", url.query().unwrap_or_default())).await
 }
 
 async fn ask(client: &Client, address: &str) -> Result<Answer, String> {

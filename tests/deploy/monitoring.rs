@@ -19,6 +19,7 @@ fn every_role_is_scraped_where_it_listens() {
         ("process", settings(compose.service("process")).process.http.port()),
         ("ingest", settings(compose.service("ingest")).ingest.http.port()),
         ("sink", settings(compose.service("sink")).sink.http.port()),
+        ("serve", settings(compose.service("serve")).serve.http.port()),
     ];
     let jobs = prometheus["scrape_configs"].as_array().unwrap();
     assert_eq!(jobs.len(), ports.len());
@@ -27,6 +28,13 @@ fn every_role_is_scraped_where_it_listens() {
         let found = &job["dns_sd_configs"][0];
         assert_eq!((&found["names"][0], &found["port"]), (&service.into(), &port.into()));
     }
+    // Who looks at the page says who it is, and so does Prometheus.
+    let (page, asker) = (compose.service("serve"), &jobs[3]["basic_auth"]);
+    assert_eq!(asker["username"].as_str(), page.environment.get("TICKGATE_SERVE__USER").map(String::as_str));
+    let password = page.environment.get("TICKGATE_SERVE__PASSWORD_FILE").map(String::as_str);
+    assert_eq!(asker["password_file"].as_str(), password);
+    let name = password.and_then(|path| path.strip_prefix("/run/secrets/")).unwrap();
+    assert!(compose.service("prometheus").secrets.iter().any(|secret| secret == name));
     // All but addresses is as outside.
     let outside = yaml("prometheus/prometheus.yml");
     for part in ["global", "rule_files"] {

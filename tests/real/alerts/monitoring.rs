@@ -34,7 +34,7 @@ impl Monitoring {
         let folder = tempfile::Builder::new().prefix("tickgate-monitoring.").tempdir().unwrap();
         let settings = folder.path().join("settings");
         copy_faster(&source(), &settings);
-        for role in ["process", "ingest", "sink"] {
+        for role in ["process", "ingest", "sink", "serve"] {
             fs::write(settings.join(format!("targets/{role}.yml")), "[]").unwrap();
         }
         let webhook = Webhook::start();

@@ -14,14 +14,14 @@ use std::{
     time::Duration,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::browser::Browser;
 use crate::{
     cluster::Settings,
     draft::Draft,
     feed::{Producer, now_ms},
-    gate::Gate,
+    gate::{Gate, PATIENCE, wait_for},
     role::Role,
 };
 
@@ -144,10 +144,21 @@ fn the_page_shows_what_the_pipeline_does() {
     ));
     browser.wait("document.querySelector('#count-stale').textContent === '1'");
     assert_eq!(browser.eval("document.title"), "Markets · tickgate");
+    a_page_that_reads_nothing_knows_who_is_silent(&settings);
     what_did_not_pass_is_shown_with_why(&mut browser, &producer);
     a_killed_processor_shows(&mut browser, &mut gate);
     let console = browser.console();
     assert!(console.is_empty(), "{console:#?}");
+}
+
+/// As if it had started long after: what it has not read, the gate remembers.
+fn a_page_that_reads_nothing_knows_who_is_silent(settings: &Settings) {
+    let page = Role::start(&settings.clone().with("SERVE__LOOK_BACK_RECORDS", "0"), &["serve"]);
+    let row = wait_for("symbol that the gate remembers", PATIENCE, || {
+        page.ask("/v1/markets/SILENT").filter(|(status, _)| *status == 200)
+    });
+    let row: Value = serde_json::from_str(&row.1).unwrap();
+    assert_eq!((&row["level"], &row["last_price"]), (&json!("error"), &json!("42.00")), "{row}");
 }
 
 fn the_table_fills_and_lives(browser: &mut Browser) {
