@@ -1,0 +1,138 @@
+//! What rows and charts say of records in one order or another.
+
+#![allow(clippy::float_cmp)] // small whole numbers are exact
+
+use super::*;
+use crate::model::{NoticedBy, WallTime};
+
+const NOON: i64 = 1_795_348_800_000;
+
+fn trade<'a>(symbol: &'a str, time_ms: i64, price: i64, marks: &[&'a str]) -> Trade<'a> {
+    let (price, volume) = (Decimal::new(price, 2), Decimal::new(10, 0));
+    Trade { symbol, price, volume, time_ms, marks: marks.to_vec() }
+}
+
+fn silence(symbol: &str, last_seen: i64, level: Level) -> Freshness {
+    Freshness {
+        symbol: symbol.to_owned(),
+        class: "default".to_owned(),
+        last_seen: EventTime(last_seen),
+        level,
+        threshold_ms: Some(1_000),
+        calendar: "24x7".to_owned(),
+        detected_at: WallTime(last_seen + 9_000),
+        noticed_by: NoticedBy::Clock,
+        silence_ms: Some(5_000),
+        late_delivery: false,
+        never_seen: false,
+        feed_silent: false,
+    }
+}
+
+#[test]
+fn a_row_follows_its_quotes() {
+    let mut market = Market::default();
+    market.trade(&trade("A", NOON - DAY_MS, 50, &[]));
+    market.trade(&trade("A", NOON - 7_200_000, 100, &[]));
+    market.trade(&trade("A", NOON - 10_000, 150, &["price_jump"]));
+    market.trade(&trade("A", NOON, 120, &[]));
+    market.trade(&trade("A", NOON - 5_000, 999, &["late"]));
+    let row = market.row("A", NOON).unwrap();
+    assert_eq!(row.last_price.as_deref(), Some("1.20"), "a late quote is no news of the price");
+    assert_eq!(row.last_seen, Some(EventTime(NOON)));
+    assert_eq!(row.volume, 40.0, "of this day alone");
+    assert!((row.change_day.unwrap() - 20.0).abs() < 1e-9, "{row:?}");
+    assert!((row.change_hour.unwrap() - 20.0).abs() < 1e-9, "{row:?}");
+    assert_eq!(row.marks, ["price_jump", "late"]);
+    assert_eq!(market.row("A", NOON + MARK_MS).unwrap().marks, [] as [&str; 0]);
+    assert_eq!(market.row("B", NOON), None);
+}
+
+#[test]
+fn what_was_not_read_is_remembered_and_what_was_read_is_not_undone() {
+    let state = |symbol: &str, last_seen: Option<i64>, level| SymbolState {
+        symbol: symbol.to_owned(),
+        partition: 0,
+        last_seen: last_seen.map(EventTime),
+        last_price: last_seen.map(|_| "42.50".to_owned()),
+        price_since: None,
+        level,
+        reported: level.into_iter().collect(),
+        silence_from: level.and(last_seen).map(EventTime),
+        listed_at: None,
+    };
+    let mut market = Market::default();
+    market.remembered(&state("SILENT", Some(NOON - DAY_MS), Some(Level::Error)));
+    market.remembered(&state("LISTED", None, None));
+    let row = market.row("SILENT", NOON).unwrap();
+    assert_eq!((row.last_price.as_deref(), row.level), (Some("42.50"), Some(Level::Error)));
+    assert_eq!(row.last_seen, Some(EventTime(NOON - DAY_MS)));
+    assert_eq!(market.past("SILENT", Range::Day, NOON, None).unwrap().silences.len(), 1);
+    assert_eq!(market.row("LISTED", NOON).unwrap().last_seen, None);
+    // The gate's answer may be older than what was read, and then says nothing.
+    market.trade(&trade("A", NOON, 100, &[]));
+    market.remembered(&state("A", Some(NOON - 1), Some(Level::Error)));
+    market.remembered(&state("A", Some(NOON), Some(Level::Error)));
+    let row = market.row("A", NOON).unwrap();
+    assert_eq!((row.last_price.as_deref(), row.level), (Some("1.00"), None));
+    // The end of what was remembered.
+    let mut over = silence("SILENT", NOON - DAY_MS, Level::Error);
+    over.detected_at = WallTime(NOON);
+    market.event(&Event::Recovered(over));
+    assert_eq!(market.row("SILENT", NOON).unwrap().level, None);
+    assert!(market.past("SILENT", Range::Day, NOON, None).unwrap().silences[0].to.is_some());
+}
+
+#[test]
+fn changes_are_told_once_each() {
+    let mut market = Market::default();
+    (0..10).for_each(|n| market.trade(&trade("A", NOON + n, 100 + n, &[])));
+    market.trade(&trade("B", NOON, 100, &[]));
+    let (version, rows) = market.take_changes(NOON);
+    assert_eq!((version, rows.len(), rows[0].version, rows[1].version), (11, 2, 10, 11));
+    assert_eq!(market.take_changes(NOON), (11, vec![]));
+    market.trade(&trade("A", NOON + 20, 1, &[]));
+    assert_eq!(market.take_changes(NOON).1.len(), 1);
+    assert_eq!(market.counts(), (2, 0, 12));
+}
+
+#[test]
+fn silences_are_shown_and_remembered() {
+    let mut market = Market::default();
+    market.event(&Event::Stale(silence("A", NOON, Level::Warn)));
+    market.event(&Event::Stale(silence("A", NOON, Level::Error)));
+    let row = market.row("A", NOON).unwrap();
+    assert_eq!((row.level, row.last_price), (Some(Level::Error), None));
+    assert_eq!(row.last_seen, Some(EventTime(NOON)));
+    market.event(&Event::Recovered(silence("A", NOON, Level::Error)));
+    assert_eq!(market.row("A", NOON).unwrap().level, None);
+    let past = market.past("A", Range::Hour, NOON, None).unwrap();
+    let told = Silence { from: EventTime(NOON), to: Some(EventTime(NOON + 5_000)), level: Level::Error };
+    assert_eq!(past.silences, [told]);
+}
+
+#[test]
+fn the_past_is_as_fine_as_it_is_known() {
+    let mut market = Market::default();
+    (0..60).for_each(|n| market.trade(&trade("A", NOON + n * 10_000, 100 + n, &[])));
+    let now = NOON + 600_000;
+    let past = |range, market: &Market| market.past("A", range, now, None).unwrap();
+    assert_eq!((past(Range::All, &market).step_s, past(Range::All, &market).bars.len()), (10, 60));
+    market.trade(&trade("A", NOON - 2 * DAY_MS, 1, &[]));
+    assert_eq!(past(Range::Hour, &market).step_s, 10);
+    let all = past(Range::All, &market);
+    assert_eq!((all.step_s, all.bars.len()), (900, 2));
+    assert_eq!(market.past("A", Range::Day, now, Some(COARSE_S)).unwrap().bars.len(), 2);
+}
+
+#[test]
+fn there_is_room_for_so_many() {
+    let mut market = Market::default();
+    for n in 0..SYMBOLS_MAX + 3 {
+        market.event(&Event::Stale(silence(&format!("S{n}"), NOON, Level::Error)));
+    }
+    assert_eq!(market.counts(), (SYMBOLS_MAX, 3, 0));
+    let (fine, coarse) = market.keep();
+    assert!((fine + coarse) * SYMBOLS_MAX <= BARS_MAX, "{fine} {coarse}");
+    assert!(market.keep() < Market::default().keep());
+}
