@@ -151,14 +151,15 @@ impl Bars {
         self.kept.front().map(|bar| bar.time)
     }
 
-    /// What the price was at a moment: the close of the last bar that had ended by then, else the first price that
-    /// is known after.
+    /// The price at a moment: the close of the last bar that had ended by then, where one of those is kept.
     pub fn price_at(&self, time_s: i64) -> Option<f64> {
         let at = self.kept.partition_point(|bar| bar.time + self.step_s <= time_s);
-        match at.checked_sub(1) {
-            Some(before) => self.kept.get(before).map(|bar| bar.close),
-            None => self.kept.front().map(|bar| bar.open),
-        }
+        at.checked_sub(1).and_then(|before| self.kept.get(before)).map(|bar| bar.close)
+    }
+
+    /// The first price that is kept.
+    pub fn first_price(&self) -> Option<f64> {
+        self.kept.front().map(|bar| bar.open)
     }
 }
 
@@ -231,8 +232,8 @@ mod tests {
         assert_eq!(times(&bars), [10, 20, 30, 40], "older than all that is kept");
         assert_eq!(bars.since(25).count(), 2);
         assert_eq!(
-            [bars.price_at(0), bars.price_at(39), bars.price_at(40)],
-            [Some(2.0), Some(3.0), Some(4.0)]
+            [bars.price_at(19), bars.price_at(39), bars.price_at(40), bars.first_price()],
+            [None, Some(3.0), Some(4.0), Some(2.0)]
         );
     }
 

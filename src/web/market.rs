@@ -322,7 +322,7 @@ impl Entry {
     fn row(&self, now_ms: i64) -> Row {
         let percent = |now: f64, then: f64| (then > 0.0).then(|| (now - then) / then * 100.0);
         let price = self.price.map(|(_, price)| price);
-        let hour_ago = self.fine.price_at(now_ms.div_euclid(1_000) - HOUR_S);
+        let hour_ago = self.price_at(now_ms.div_euclid(1_000) - HOUR_S);
         let is_recent = |time_ms: i64| now_ms.saturating_sub(time_ms) < MARK_MS;
         Row {
             symbol: self.symbol.to_string(),
@@ -336,6 +336,13 @@ impl Entry {
             class: self.class.clone(),
             marks: self.marks.iter().filter(|(_, at)| is_recent(*at)).map(|(name, _)| name.clone()).collect(),
         }
+    }
+
+    /// The price at a moment, else the first one that is known after. The more symbols there are, the later the fine
+    /// bars begin.
+    fn price_at(&self, time_s: i64) -> Option<f64> {
+        let fine = self.fine.price_at(time_s);
+        fine.or_else(|| self.coarse.price_at(time_s)).or_else(|| self.coarse.first_price())
     }
 
     fn past(&self, range: Range, now_s: i64, step_s: Option<i64>) -> Past {

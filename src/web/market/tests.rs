@@ -84,6 +84,23 @@ fn what_was_not_read_is_remembered_and_what_was_read_is_not_undone() {
 }
 
 #[test]
+fn an_hour_is_an_hour_however_many_symbols_there_are() {
+    let mut market = Market::default();
+    for n in 0..SYMBOLS_MAX - 1 {
+        market.event(&Event::Stale(silence(&format!("S{n}"), NOON, Level::Error)));
+    }
+    // Every ten seconds for two hours, a cent more each time.
+    for n in 0..720 {
+        market.trade(&trade("A", NOON - (720 - n) * 10_000, 1_000 + n, &[]));
+    }
+    let (fine, _) = market.keep();
+    assert!(fine < 360, "the fine bars don't reach back an hour");
+    // 17.19 now, 13.59 an hour ago.
+    let change = market.row("A", NOON).unwrap().change_hour.unwrap();
+    assert!((change - 360.0 / 1_359.0 * 100.0).abs() < 2.5, "{change}");
+}
+
+#[test]
 fn changes_are_told_once_each() {
     let mut market = Market::default();
     (0..10).for_each(|n| market.trade(&trade("A", NOON + n, 100 + n, &[])));
@@ -135,4 +152,6 @@ fn there_is_room_for_so_many() {
     let (fine, coarse) = market.keep();
     assert!((fine + coarse) * SYMBOLS_MAX <= BARS_MAX, "{fine} {coarse}");
     assert!(market.keep() < Market::default().keep());
+    let coarse_s = i64::try_from(coarse).unwrap() * COARSE_S;
+    assert!(coarse_s > HOUR_S + COARSE_S, "{coarse_s}: an hour ago is known of however many symbols");
 }
