@@ -111,12 +111,12 @@ impl Board {
         Self { shared: Arc::new(shared) }
     }
 
-    /// A record of `stock_data` with its Kafka time in ms since 1970.
-    pub fn trade(&self, trade: &Trade<'_>, kafka_time_ms: i64) {
+    /// A record of `stock_data`.
+    pub fn trade(&self, trade: &Trade<'_>) {
         self.shared.metrics.records.with_label_values(&["stock_data"]).inc();
         if !trade.marks.is_empty() {
             let mut quality = self.quality();
-            trade.marks.iter().for_each(|mark| quality.mark(mark, kafka_time_ms));
+            trade.marks.iter().for_each(|mark| quality.mark(mark, trade.kafka_ms));
         }
         self.market().trade(trade);
     }
@@ -131,7 +131,7 @@ impl Board {
         if record.kind == Some(Kind::Removed)
             && let Some(symbol) = record.key.and_then(|key| std::str::from_utf8(key).ok())
         {
-            self.market().removed(symbol);
+            self.market().removed(symbol, record.time_ms);
         }
     }
 

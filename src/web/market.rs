@@ -44,6 +44,8 @@ pub struct Trade<'a> {
     pub volume: Decimal,
     /// When, in ms since 1970.
     pub time_ms: i64,
+    /// When Kafka took it in, likewise.
+    pub kafka_ms: i64,
     /// The names of the suspect rules that it is marked with.
     pub marks: Vec<&'a str>,
 }
@@ -67,6 +69,8 @@ pub struct Row {
     pub last_seen: Option<EventTime>,
     /// The highest level at which the present silence has been reported; none while it is heard of.
     pub level: Option<Level>,
+    /// The gate has let go of the symbol: it is watched again from its next quote on.
+    pub is_removed: bool,
     /// The class that the last event named.
     pub class: Option<String>,
     /// Suspect rules of the last hour.
@@ -113,6 +117,8 @@ struct Entry {
     is_changed: bool,
     price: Option<(Decimal, f64)>,
     last_ms: i64,
+    heard_ms: i64,
+    removed_ms: Option<i64>,
     day: i64,
     day_open: f64,
     day_volume: f64,
@@ -162,12 +168,12 @@ impl Market {
         self.entries.len() < SYMBOLS_MAX
     }
 
-    /// A symbol is not watched any more.
-    pub fn removed(&mut self, symbol: &str) {
-        if let Some(&at) = self.index.get(symbol) {
-            self.entries[at].level = None;
-            self.change(at);
-        }
+    /// A symbol is not watched any more, since that time of Kafka's. The topics are read side by side: its quotes until
+    /// then may be read later, and its quotes since then may have been read.
+    pub fn removed(&mut self, symbol: &str, kafka_ms: i64) {
+        let Some(at) = self.find_or_add(symbol) else { return };
+        self.entries[at].removed(kafka_ms);
+        self.change(at);
     }
 
     /// The rows that have changed since this was asked last, and the version that all rows stand at.
@@ -247,6 +253,8 @@ impl Entry {
             is_changed: false,
             price: None,
             last_ms: i64::MIN,
+            heard_ms: i64::MIN,
+            removed_ms: None,
             day: i64::MIN,
             day_open: 0.0,
             day_volume: 0.0,
@@ -260,6 +268,8 @@ impl Entry {
     }
 
     fn trade(&mut self, trade: &Trade<'_>, (fine, coarse): (usize, usize)) {
+        self.heard_ms = self.heard_ms.max(trade.kafka_ms);
+        self.removed_ms = self.removed_ms.filter(|removed| trade.kafka_ms <= *removed);
         let price = trade.price.to_f64().unwrap_or_default();
         let volume = trade.volume.to_f64().unwrap_or_default();
         self.fine.take(trade.time_ms, price, volume, fine);
@@ -282,7 +292,19 @@ impl Entry {
         }
     }
 
+    fn removed(&mut self, kafka_ms: i64) {
+        if self.heard_ms > kafka_ms {
+            return;
+        }
+        self.removed_ms = Some(kafka_ms);
+        self.level = None;
+        for silence in self.silences.iter_mut().filter(|silence| silence.to.is_none()) {
+            silence.to = Some(EventTime(kafka_ms.max(silence.from.0)));
+        }
+    }
+
     fn remembered(&mut self, state: &SymbolState) {
+        self.removed_ms = None;
         let price = state.last_price.as_deref().and_then(|text| text.parse::<Decimal>().ok());
         self.price = price.map(|price| (price, price.to_f64().unwrap_or_default())).or(self.price);
         self.last_ms = state.last_seen.map_or(self.last_ms, |seen| seen.0);
@@ -301,6 +323,7 @@ impl Entry {
 
     fn event(&mut self, kind: Kind, said: &Freshness) {
         self.class = Some(said.class.clone());
+        self.removed_ms = None;
         let at = self.silences.iter().rposition(|silence| silence.from == said.last_seen);
         if kind == Kind::Stale {
             self.level = self.level.max(Some(said.level));
@@ -333,6 +356,7 @@ impl Entry {
             volume: self.day_volume,
             last_seen: Some(self.last_ms).filter(|ms| *ms > i64::MIN).map(EventTime),
             level: self.level,
+            is_removed: self.removed_ms.is_some(),
             class: self.class.clone(),
             marks: self.marks.iter().filter(|(_, at)| is_recent(*at)).map(|(name, _)| name.clone()).collect(),
         }

@@ -48,7 +48,7 @@ impl Page {
     fn trade(&self, symbol: &str, price: i64) {
         let (price, volume) = (Decimal::new(price, 2), Decimal::ONE);
         let time_ms = WallTime::now().0;
-        self.board.trade(&Trade { symbol, price, volume, time_ms, marks: vec!["late"] }, time_ms);
+        self.board.trade(&Trade { symbol, price, volume, time_ms, kafka_ms: time_ms, marks: vec!["late"] });
     }
 
     fn ask(&self, path: &str) -> Answer {

@@ -132,9 +132,10 @@ impl Feed {
                         price: row.last_price,
                         volume: row.volume,
                         time_ms: row.event_time.0,
+                        kafka_ms: time_ms,
                         marks: marks.collect(),
                     };
-                    self.board.trade(&trade, time_ms);
+                    self.board.trade(&trade);
                 }
                 Err(why) => {
                     if let Some(held_back) = UNREADABLE.admit(Instant::now()) {

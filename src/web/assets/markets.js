@@ -26,6 +26,7 @@ const tone = (value) => (value > 0 ? "up" : value < 0 ? "down" : "");
 
 /** What the gate says of a symbol, and what its clock will say next. */
 function freshness(row, now) {
+  if (row.is_removed) return "removed";
   if (row.seen === null) return row.level ? "stale" : "not heard of";
   const silent = now - row.seen;
   if (row.level === "error") return `stale · ${duration(silent)}`;
@@ -40,8 +41,15 @@ function freshness(row, now) {
 
 function freshnessLook(row, now) {
   if (row.level) return row.level === "error" ? "bad" : "warn";
-  if (row.seen === null) return "dim";
+  if (row.seen === null || row.is_removed) return "dim";
   return errorAfterMs > 0 && now - row.seen > errorAfterMs / 2 ? "warn" : "good";
+}
+
+/** How a symbol stands, in words for those who don't see the table. */
+function standing(row) {
+  if (row.is_removed) return "is not watched any more";
+  if (row.level === null) return "is heard of again";
+  return row.level === "error" ? "is stale" : "is quiet";
 }
 
 const severity = { error: 2, warn: 1 };
@@ -124,7 +132,7 @@ function take(row) {
   if (known && known.version >= row.version) return false;
   const seen = row.last_seen === null ? null : Date.parse(row.last_seen);
   const price = row.last_price === null ? null : Number(row.last_price);
-  const levelChanged = known?.level !== row.level;
+  const levelChanged = known?.level !== row.level || known?.is_removed !== row.is_removed;
   const markChanged = (known?.marks.length ?? 0) > 0 !== row.marks.length > 0;
   counts.stale += Number(isStale(row)) - Number(known ? isStale(known) : 0);
   counts.marked += Number(isMarked(row)) - Number(known ? isMarked(known) : 0);
@@ -135,8 +143,7 @@ function take(row) {
     flash = `${price > known.price ? "rose" : "fell"}-${(flashes += 1) % 2}`;
   }
   if (known && levelChanged) {
-    const word = row.level === null ? "is heard of again" : row.level === "error" ? "is stale" : "is quiet";
-    element("announce").textContent = `${row.symbol} ${word}`;
+    element("announce").textContent = `${row.symbol} ${standing(row)}`;
   }
   const target = known ?? { name: row.symbol.toLowerCase() };
   Object.assign(target, row, { seen, price, flash, flashedAt });

@@ -205,7 +205,7 @@ function showSilent() {
   const left = (row) => limit - (now - row.seen);
   const stale = quality.stale.slice(0, 40).map((row) => ({ ...row, seen: row.last_seen ? Date.parse(row.last_seen) : null }));
   const soon = symbolRows()
-    .filter((row) => limit > 0 && row.level === null && row.seen !== null && left(row) < limit * 0.75)
+    .filter((row) => limit > 0 && row.level === null && !row.is_removed && row.seen !== null && left(row) < limit * 0.75)
     .sort((a, b) => a.seen - b.seen)
     .slice(0, 10);
   const rows = [

@@ -9,7 +9,7 @@ const NOON: i64 = 1_795_348_800_000;
 
 fn trade<'a>(symbol: &'a str, time_ms: i64, price: i64, marks: &[&'a str]) -> Trade<'a> {
     let (price, volume) = (Decimal::new(price, 2), Decimal::new(10, 0));
-    Trade { symbol, price, volume, time_ms, marks: marks.to_vec() }
+    Trade { symbol, price, volume, time_ms, kafka_ms: time_ms, marks: marks.to_vec() }
 }
 
 fn silence(symbol: &str, last_seen: i64, level: Level) -> Freshness {
@@ -126,6 +126,33 @@ fn silences_are_shown_and_remembered() {
     let past = market.past("A", Range::Hour, NOON, None).unwrap();
     let told = Silence { from: EventTime(NOON), to: Some(EventTime(NOON + 5_000)), level: Level::Error };
     assert_eq!(past.silences, [told]);
+}
+
+#[test]
+fn a_removed_symbol_is_not_watched_until_it_is_quoted_again() {
+    let mut market = Market::default();
+    let watched = |market: &Market| market.row("A", NOON).map(|row| (row.is_removed, row.level)).unwrap();
+    let ends = |market: &Market| market.past("A", Range::Hour, NOON, None).unwrap().silences[0].to;
+    market.trade(&trade("A", NOON - 60_000, 100, &[]));
+    market.event(&Event::Stale(silence("A", NOON - 60_000, Level::Error)));
+    market.removed("A", NOON);
+    assert_eq!(watched(&market), (true, None));
+    assert_eq!(ends(&market), Some(EventTime(NOON)), "its silence is over");
+    // The other topic is behind.
+    market.trade(&trade("A", NOON - 30_000, 100, &[]));
+    assert_eq!(watched(&market), (true, None));
+    market.trade(&trade("A", NOON + 1, 100, &[]));
+    assert_eq!(watched(&market), (false, None));
+    // Or it is ahead.
+    market.removed("A", NOON);
+    assert_eq!(watched(&market), (false, None));
+    market.removed("A", NOON + 2);
+    market.event(&Event::Stale(silence("A", NOON + 1, Level::Warn)));
+    assert_eq!(watched(&market), (false, Some(Level::Warn)));
+    // Before anything else was read of it.
+    market.removed("B", NOON);
+    market.trade(&trade("B", NOON - 1, 100, &[]));
+    assert!(market.row("B", NOON).unwrap().is_removed);
 }
 
 #[test]
