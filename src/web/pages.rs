@@ -18,7 +18,7 @@ use super::history::{History, history};
 use super::market::Row;
 use super::quality::{Minute, Rejected};
 use super::{assets, stream};
-use crate::model::{Level, WallTime};
+use crate::model::{Level, Offset, Partition, WallTime};
 use crate::query::{Pairs, Refused, answer, bad_path, bad_query, distinct, level_of, limit, shown, unknown};
 
 /// Rows of a page where none are asked for.
@@ -96,8 +96,18 @@ impl MarketQuestion {
 
 fn cursor(value: &str) -> Result<String, Refused> {
     let bytes = HEXLOWER.decode(value.as_bytes()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    bytes
-        .ok_or_else(|| Refused::question("`cursor` is none", "the `next` of an earlier answer", shown(value)))
+    bytes.ok_or_else(|| bad_cursor(value))
+}
+
+/// A cursor that is a record's place, `partition:offset`.
+fn place(value: &str) -> Result<(Partition, Offset), Refused> {
+    let parts = value.split_once(':');
+    let place = parts.and_then(|(partition, offset)| Some((partition.parse().ok()?, offset.parse().ok()?)));
+    place.ok_or_else(|| bad_cursor(value))
+}
+
+fn bad_cursor(value: &str) -> Refused {
+    Refused::question("`cursor` is none", "the `next` of an earlier answer", shown(value))
 }
 
 async fn market(State(board): State<Board>, path: Result<Path<String>, PathRejection>) -> Response {
@@ -189,8 +199,7 @@ async fn quality(State(board): State<Board>) -> Response {
 async fn rejections(State(board): State<Board>, pairs: Pairs) -> Response {
     let read = || {
         let Query(pairs) = pairs.map_err(|error| bad_query(&error))?;
-        let (mut rule, mut symbol, mut most) = (None, None, LIMIT);
-        let mut skip = 0;
+        let (mut rule, mut symbol, mut most, mut after) = (None, None, LIMIT, None);
         for (name, value) in distinct(&pairs)? {
             match name {
                 "rule" => {
@@ -200,12 +209,7 @@ async fn rejections(State(board): State<Board>, pairs: Pairs) -> Response {
                 }
                 "symbol" => symbol = Some(value.to_owned()),
                 "limit" => most = limit(value)?,
-                "cursor" => {
-                    let bad = || {
-                        Refused::question("`cursor` is none", "the `next` of an earlier answer", shown(value))
-                    };
-                    skip = value.parse().map_err(|_| bad())?;
-                }
+                "cursor" => after = Some(place(value)?),
                 _ => return Err(unknown(name, "`rule`, `symbol`, `limit` or `cursor`")),
             }
         }
@@ -214,9 +218,14 @@ async fn rejections(State(board): State<Board>, pairs: Pairs) -> Response {
             rule.is_none_or(|rule| one.rules.iter().any(|broken| broken.rule == rule))
                 && symbol.as_ref().is_none_or(|symbol| one.symbol == *symbol)
         };
-        let found: Vec<&Rejected> = quality.rejected().filter(is_meant).skip(skip).take(most + 1).collect();
-        let next = (found.len() > most).then(|| (skip + most).to_string());
+        // New ones come before, and old ones go at the end: who asks for what is behind one that is gone has seen all.
+        let is_before = |one: &&Rejected| after.is_some_and(|after| after != (one.partition, one.offset));
+        let behind = quality.rejected().skip_while(is_before);
+        let behind = behind.skip(usize::from(after.is_some()));
+        let found: Vec<&Rejected> = behind.filter(is_meant).take(most + 1).collect();
         let shown = &found[..found.len().min(most)];
+        let more = shown.last().filter(|_| found.len() > most);
+        let next = more.map(|last| format!("{}:{}", last.partition, last.offset));
         Ok(json!({ "version": quality.version(), "rejections": shown, "next": next }))
     };
     answer(read())

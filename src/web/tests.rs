@@ -51,6 +51,16 @@ impl Page {
         self.board.trade(&Trade { symbol, price, volume, time_ms, kafka_ms: time_ms, marks: vec!["late"] });
     }
 
+    fn reject(&self, offset: i64, rule: Rule) {
+        let broken = Broken::new(rule, "timestamp", HOSTILE, "RFC 3339");
+        let source = Source { partition: 1, offset: 5 };
+        let header = Rejection { broken: vec![broken] }.to_header("staging", source);
+        let (kind, value, rejection) = (Some(Kind::Rejected), Some(&b"{"[..]), Some(&header[..]));
+        let key = Some(HOSTILE.as_bytes());
+        let time_ms = 60_000;
+        self.board.bad(&BadRecord { partition: 0, offset, time_ms, kind, key, value, rejection });
+    }
+
     fn ask(&self, path: &str) -> Answer {
         self.say(&format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address))
     }
@@ -155,7 +165,7 @@ fn questions_are_answered_in_pages_and_wrong_ones_say_what_is_wrong() {
         ("/v1/markets/S0/history?range=1y", 400, "`3d`"),
         ("/v1/markets/NONE/history.csv", 404, "`NONE`"),
         ("/v1/quality/rejections?rule=ugly", 400, "name of a rule"),
-        ("/v1/quality/rejections?cursor=x", 400, "an earlier answer"),
+        ("/v1/quality/rejections?cursor=7", 400, "an earlier answer"),
         ("/v1/nothing", 404, "openapi.json"),
     ];
     for (path, status, words) in refused {
@@ -168,21 +178,37 @@ fn questions_are_answered_in_pages_and_wrong_ones_say_what_is_wrong() {
 #[test]
 fn rejections_are_shown_with_their_evidence() {
     let page = Page::of(&[]);
-    for (n, rule) in [Rule::BadTime, Rule::NotJson, Rule::BadTime].into_iter().enumerate() {
-        let broken = Broken::new(rule, "timestamp", HOSTILE, "RFC 3339");
-        let source = Source { partition: 1, offset: 5 };
-        let header = Rejection { broken: vec![broken] }.to_header("staging", source);
-        let (offset, key) = (i64::try_from(n).unwrap(), Some(HOSTILE.as_bytes()));
-        let (kind, value, rejection) = (Some(Kind::Rejected), Some(&b"{"[..]), Some(&header[..]));
-        page.board.bad(&BadRecord { partition: 0, offset, time_ms: 60_000, kind, key, value, rejection });
+    for (offset, rule) in (0..).zip([Rule::BadTime, Rule::NotJson, Rule::BadTime]) {
+        page.reject(offset, rule);
     }
     let first = page.ask("/v1/quality/rejections?rule=bad_time&limit=1").json();
-    assert_eq!((&first["rejections"][0]["offset"], &first["next"]), (&2.into(), &"1".into()));
+    assert_eq!((&first["rejections"][0]["offset"], &first["next"]), (&2.into(), &"0:2".into()));
     assert_eq!(first["rejections"][0]["rules"][0]["found"], HOSTILE);
-    let second = page.ask("/v1/quality/rejections?rule=bad_time&limit=1&cursor=1").json();
+    let second = page.ask("/v1/quality/rejections?rule=bad_time&limit=1&cursor=0:2").json();
     assert_eq!((&second["rejections"][0]["offset"], &second["next"]), (&0.into(), &Value::Null));
     let counted = page.ask("/v1/quality").json();
     assert_eq!((&counted["rules"]["bad_time"], &counted["minutes"][0]["time"]), (&2.into(), &60.into()));
+}
+
+#[test]
+fn pages_go_on_where_they_were_when_new_rejections_come() {
+    let page = Page::of(&[]);
+    (0..10).for_each(|offset| page.reject(offset, Rule::BadTime));
+    let (mut found, mut next, mut newest) = (Vec::new(), String::new(), 10);
+    loop {
+        let answer = page.ask(&format!("/v1/quality/rejections?limit=3{next}")).json();
+        let shown = answer["rejections"].as_array().unwrap();
+        found.extend(shown.iter().map(|one| one["offset"].as_i64().unwrap()));
+        let Some(cursor) = answer["next"].as_str() else { break };
+        next = format!("&cursor={cursor}");
+        (newest..newest + 2).for_each(|offset| page.reject(offset, Rule::BadTime));
+        newest += 2;
+    }
+    assert_eq!(found, (0..10).rev().collect::<Vec<_>>());
+    // What it stands at is forgotten, and all that was behind it.
+    (newest..newest + 500).for_each(|offset| page.reject(offset, Rule::BadTime));
+    let answer = page.ask("/v1/quality/rejections?cursor=0:5").json();
+    assert_eq!((&answer["rejections"], &answer["next"]), (&Value::Array(vec![]), &Value::Null));
 }
 
 #[test]
