@@ -147,6 +147,11 @@ impl Board {
         self.pipeline().told(address, WallTime::now().0, answer);
     }
 
+    /// Nobody asks that address any more.
+    pub fn forget(&self, address: &str) {
+        self.pipeline().forget(address);
+    }
+
     /// The past can be asked of this table from now on.
     pub fn set_table(&self, table: Cassandra) {
         *lock(&self.shared.table) = Some(Arc::new(table));

@@ -179,6 +179,13 @@ impl Pipeline {
         }
     }
 
+    /// There is no such instance any more.
+    pub fn forget(&mut self, address: &str) {
+        if self.instances.remove(address).is_some() {
+            self.version += 1;
+        }
+    }
+
     /// Grows with every answer.
     pub fn version(&self) -> u64 {
         self.version

@@ -21,7 +21,7 @@ const HOSTILE: &str = "<img src=x onerror=\"alert(1)\">\r\nX-Injected: 1/../?#%0
 struct Page {
     board: Board,
     address: SocketAddr,
-    _runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Page {
@@ -42,7 +42,7 @@ impl Page {
         let telling = board.clone();
         tokio::spawn(async move { telling.tell().await });
         drop(entered);
-        Self { board, address, _runtime: runtime }
+        Self { board, address, runtime }
     }
 
     fn trade(&self, symbol: &str, price: i64) {
@@ -311,6 +311,30 @@ fn requests_have_bounds() {
     drop((first, idle));
     third.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     assert!(read_until(&mut third, "alive").starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn an_instance_is_found_by_its_name() {
+    let page = Page::of(&[]);
+    let (port, board) = (page.address.port(), page.board.clone());
+    let names = [format!("localhost:{port}"), "nobody.invalid:1".to_owned()];
+    page.runtime.spawn(async move { watch_instances(&board, &names).await });
+    let instances = || page.ask("/v1/pipeline").json()["instances"].as_array().unwrap().clone();
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while instances().len() < 2 && std::time::Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let instances = instances();
+    assert_eq!(instances.len(), 2, "{instances:?}");
+    assert_eq!(
+        (&instances[0]["address"], &instances[0]["is_up"]),
+        (&page.address.to_string().into(), &true.into())
+    );
+    assert_eq!(
+        (&instances[1]["address"], &instances[1]["is_up"]),
+        (&"nobody.invalid:1".into(), &false.into())
+    );
+    assert!(instances[1]["error"].as_str().unwrap().contains("no address"), "{instances:?}");
 }
 
 #[test]

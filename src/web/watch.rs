@@ -1,10 +1,14 @@
 //! Asks the instances how they are, each by itself, so that one that hangs holds up none; and once, in pages, what they
 //! remember of symbols: who fell silent before what is read of the topics begins is known to nobody else.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use reqwest::{Client, StatusCode, Url};
 use serde::de::DeserializeOwned;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::board::Board;
 use super::pipeline::Answer;
@@ -17,8 +21,15 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 const PAGE_SYMBOLS: usize = 5_000;
 /// How long one answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a name is looked up, and how long that may take.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(10);
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
+/// An address that its name has not had for so long is not asked any more.
+const GONE_AFTER: Duration = Duration::from_mins(1);
+/// Addresses of one name that are asked.
+const ADDRESSES_MAX: usize = 64;
 
-/// Asks all of them, for ever.
+/// Asks all of them, for ever. A name stands for all addresses that it has at the time, each of them an instance.
 pub async fn watch_instances(board: &Board, addresses: &[String]) {
     let client = Client::builder().timeout(ANSWER_TIMEOUT).no_proxy().build();
     let client = match client {
@@ -28,8 +39,82 @@ pub async fn watch_instances(board: &Board, addresses: &[String]) {
             return;
         }
     };
-    let each = addresses.iter().map(|address| watch(&client, board, address));
+    let each = addresses.iter().map(|address| follow(&client, board, address));
     futures_util::future::join_all(each).await;
+}
+
+/// Asks whoever is behind a name with a port.
+async fn follow(client: &Client, board: &Board, name: &str) {
+    let mut tick = tokio::time::interval(LOOK_UP_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut behind = Behind::default();
+    let mut is_told = false;
+    let mut asking: BTreeMap<SocketAddr, JoinHandle<()>> = BTreeMap::new();
+    loop {
+        tick.tick().await;
+        match look_up(name).await {
+            Ok(addresses) => {
+                // The row that said that the name has no address, and no instance's own.
+                if std::mem::take(&mut is_told) {
+                    board.forget(name);
+                }
+                let (new, gone) = behind.found(&addresses, Instant::now());
+                for address in new {
+                    let (client, board) = (client.clone(), board.clone());
+                    let watching = async move { watch(&client, &board, &address.to_string()).await };
+                    asking.insert(address, tokio::spawn(watching));
+                }
+                for address in gone {
+                    if let Some(asking) = asking.remove(&address) {
+                        asking.abort();
+                        // Its last answer may be on its way to the board.
+                        let _ = asking.await;
+                    }
+                    board.forget(&address.to_string());
+                }
+            }
+            // Those that are known say themselves how they are.
+            Err(_) if !asking.is_empty() => {}
+            Err(error) => {
+                is_told = true;
+                board.told(name, Err(error));
+            }
+        }
+    }
+}
+
+async fn look_up(name: &str) -> Result<BTreeSet<SocketAddr>, String> {
+    let found = tokio::time::timeout(LOOK_UP_TIMEOUT, tokio::net::lookup_host(name)).await;
+    let found = found.map_err(|_| format!("no address of `{name}` within {LOOK_UP_TIMEOUT:?}"))?;
+    let found: Vec<SocketAddr> = found.map_err(|error| format!("no address of `{name}`: {error}"))?.collect();
+    // An instance that has one of each kind is one instance.
+    let has_v4 = found.iter().any(SocketAddr::is_ipv4);
+    Ok(found.into_iter().filter(|address| address.is_ipv4() == has_v4).collect())
+}
+
+/// The addresses of a name, and when each was last one of them.
+#[derive(Debug, Default)]
+struct Behind(BTreeMap<SocketAddr, Instant>);
+
+impl Behind {
+    /// Takes in an answer; the addresses that are to be asked from now on, and those that are not any more.
+    fn found(
+        &mut self,
+        addresses: &BTreeSet<SocketAddr>,
+        now: Instant,
+    ) -> (Vec<SocketAddr>, Vec<SocketAddr>) {
+        let is_gone = |seen: &Instant| now.duration_since(*seen) > GONE_AFTER;
+        let mut new = Vec::new();
+        for address in addresses {
+            let has_room = self.0.len() < ADDRESSES_MAX || self.0.contains_key(address);
+            if has_room && self.0.insert(*address, now).is_none() {
+                new.push(*address);
+            }
+        }
+        let gone = self.0.iter().filter(|(_, seen)| is_gone(seen)).map(|(address, _)| *address).collect();
+        self.0.retain(|_, seen| !is_gone(seen));
+        (new, gone)
+    }
 }
 
 async fn watch(client: &Client, board: &Board, address: &str) {
@@ -102,4 +187,38 @@ fn words(error: &reqwest::Error) -> String {
         cause = inner;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(last: &[u8]) -> BTreeSet<SocketAddr> {
+        last.iter().map(|last| SocketAddr::from(([10, 0, 0, *last], 9464))).collect()
+    }
+
+    #[test]
+    fn a_name_stands_for_all_its_addresses_for_as_long_as_it_has_them() {
+        let (mut behind, start) = (Behind::default(), Instant::now());
+        let mut at = |seconds, last: &[u8]| {
+            let (new, gone) = behind.found(&addresses(last), start + Duration::from_secs(seconds));
+            [new, gone].map(|some| some.into_iter().collect::<BTreeSet<_>>())
+        };
+        assert_eq!(at(0, &[1, 2, 3]), [addresses(&[1, 2, 3]), addresses(&[])]);
+        assert_eq!(at(10, &[3, 2]), [addresses(&[]), addresses(&[])]);
+        // One that is away for a moment is asked on: it says that it is down.
+        assert_eq!(at(20, &[1, 2]), [addresses(&[]), addresses(&[])]);
+        assert_eq!(at(71, &[1, 4]), [addresses(&[4]), addresses(&[3])]);
+        assert_eq!(at(90, &[1, 4, 3]), [addresses(&[3]), addresses(&[2])]);
+        let many: Vec<u8> = (0..=255).collect();
+        assert_eq!(at(91, &many)[0].len(), ADDRESSES_MAX - 3, "three are asked already");
+    }
+
+    #[tokio::test]
+    async fn one_that_listens_by_both_kinds_of_address_is_one() {
+        let found = look_up("localhost:9464").await.unwrap();
+        assert_eq!(found, BTreeSet::from([SocketAddr::from(([127, 0, 0, 1], 9464))]));
+        assert_eq!(look_up("[::1]:1").await.unwrap().len(), 1);
+        assert!(look_up("nobody.invalid:1").await.unwrap_err().contains("nobody.invalid"));
+    }
 }
