@@ -164,12 +164,21 @@ function showPartitions(partitions, gates) {
           `partition ${one.partition}`,
           one.owner ? `owner ${one.owner}, worker ${one.worker}, ${one.phase}` : "no owner",
           one.transactional_id,
+          one.lag === null ? null : `lag ${whole(one.lag)}`,
           `next ${one.next_offset ?? "–"}, end ${one.end_offset ?? "–"}`,
-          `${one.copies} copies of its state`,
+          `${one.copies} ${one.copies === 1 ? "copy" : "copies"} of its state`,
         ];
         const lag = one.lag === null ? "" : compact(one.lag);
         const phase = one.phase === "running" ? "" : one.phase;
-        return h("li", { class: colour(one.owner), title: title.filter(Boolean).join("\n"), "data-owner": one.owner ?? "" }, h("b", {}, String(one.partition)), h("span", {}, phase || `lag ${lag}`));
+        // Colour and title are not for everybody: the same as a text.
+        const words = title.filter(Boolean);
+        return h(
+          "li",
+          { class: colour(one.owner), title: words.join("\n"), "data-owner": one.owner ?? "" },
+          h("b", { "aria-hidden": "true" }, String(one.partition)),
+          h("span", { "aria-hidden": "true" }, phase || `lag ${lag}`),
+          h("span", { class: "unseen" }, words.join(", ")),
+        );
       }),
     ),
     h("p", { class: "key" }, owners.map((owner) => h("span", {}, h("i", { class: colour(owner) }), owner)), h("span", {}, h("i", { class: "none" }), "no owner")),

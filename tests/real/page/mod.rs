@@ -233,6 +233,10 @@ fn a_killed_processor_shows(browser: &mut Browser, gate: &mut Gate) {
     browser.wait("document.querySelectorAll('.map li[data-owner]:not([data-owner=\"\"])').length === 1");
     browser.wait("/[1-9]/.test(document.querySelector('.p-figures').textContent)");
     assert_eq!(browser.eval("document.querySelector('#notice').hidden"), true);
+    let words = browser.eval("document.querySelector('.map li .unseen').textContent");
+    let words = words.as_str().unwrap();
+    assert!(words.contains("partition 0, owner ") && words.contains("worker 0, running"), "{words}");
+    assert!(words.contains("1 copy of its state"), "{words}");
     gate.kill();
     browser.wait("document.querySelector('.p-instances .state.bad')?.textContent.includes('refused')");
     browser.wait("document.querySelector('.p-figures').textContent.includes('0 of 1')");
