@@ -31,7 +31,7 @@ macro_rules! asset {
     };
 }
 
-pub(super) const ASSETS: [Asset; 15] = [
+pub(super) const ASSETS: [Asset; 16] = [
     asset!("/", HTML, "index.html"),
     asset!("/app.css", STYLE, "app.css"),
     asset!("/app.js", SCRIPT, "app.js"),
@@ -39,6 +39,7 @@ pub(super) const ASSETS: [Asset; 15] = [
     asset!("/chart.js", SCRIPT, "chart.js"),
     asset!("/dom.js", SCRIPT, "dom.js"),
     asset!("/format.js", SCRIPT, "format.js"),
+    asset!("/freshness.js", SCRIPT, "freshness.js"),
     asset!("/grid.js", SCRIPT, "grid.js"),
     asset!("/markets.js", SCRIPT, "markets.js"),
     asset!("/pipeline.js", SCRIPT, "pipeline.js"),

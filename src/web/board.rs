@@ -11,6 +11,7 @@ use super::market::{Market, Trade};
 use super::pipeline::{Answer, Pipeline};
 use super::quality::{BadRecord, Quality};
 use crate::config::{Config, HistoryKind};
+use crate::core::Classes;
 use crate::model::{Kind, WallTime};
 use crate::query::SymbolState;
 use crate::table::cassandra::Cassandra;
@@ -40,9 +41,6 @@ pub struct Frame {
 pub struct Shown {
     /// The group of the gate.
     pub group: String,
-    /// After how many milliseconds of silence a symbol is stale; 0 where that differs from one symbol or hour to the
-    /// next, by class or by calendar: then nothing is counted down.
-    pub error_after_ms: u64,
     /// Where charts have the past from: `memory` or `cassandra`.
     pub history: &'static str,
     /// How far back the topics were read at the start, in milliseconds, and at most how many records of each.
@@ -76,12 +74,8 @@ impl Shown {
     /// The settings' own.
     pub fn of(config: &Config) -> Self {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-        let freshness = &config.freshness;
-        let is_one_for_all =
-            freshness.classes.is_empty() && freshness.calendar == "24x7" && !freshness.exempt;
         Self {
             group: config.process.group.clone(),
-            error_after_ms: if is_one_for_all { ms(freshness.error_after) } else { 0 },
             history: match config.serve.history {
                 HistoryKind::Memory => "memory",
                 HistoryKind::Cassandra => "cassandra",
@@ -93,10 +87,16 @@ impl Shown {
 }
 
 impl Board {
-    /// An empty one; at most `streams_max` pages are kept up to date.
-    pub fn new(shown: Shown, streams_max: u32, readiness: Readiness, metrics: ServeMetrics) -> Self {
+    /// An empty one; symbols are held to what their classes say, and at most `streams_max` pages are kept up to date.
+    pub fn new(
+        shown: Shown,
+        classes: Classes,
+        streams_max: u32,
+        readiness: Readiness,
+        metrics: ServeMetrics,
+    ) -> Self {
         let shared = Shared {
-            market: Mutex::default(),
+            market: Mutex::new(Market::new(classes)),
             quality: Mutex::default(),
             pipeline: Mutex::default(),
             table: Mutex::default(),
@@ -138,7 +138,9 @@ impl Board {
     /// What the gate remembers of symbols; whether there is room for more of them.
     pub fn remembered(&self, symbols: &[SymbolState]) -> bool {
         let mut market = self.market();
-        symbols.iter().for_each(|state| market.remembered(state));
+        for state in symbols {
+            market.remembered(state);
+        }
         market.has_room()
     }
 

@@ -14,8 +14,9 @@ use rust_decimal::prelude::ToPrimitive as _;
 use serde::Serialize;
 
 use super::bars::{self, Bar, Bars, COARSE_S, FINE_S, Range};
+use crate::core::class::{Class, ClassId, Classes};
 use crate::model::headers::Kind;
-use crate::model::{Event, EventTime, Freshness, Level};
+use crate::model::{Event, EventTime, Freshness, Level, WallTime};
 use crate::query::SymbolState;
 
 /// Symbols that are shown; what comes beyond is counted.
@@ -71,6 +72,11 @@ pub struct Row {
     pub level: Option<Level>,
     /// The gate has let go of the symbol: it is watched again from its next quote on.
     pub is_removed: bool,
+    /// When the present silence passes, or has passed, the threshold of level `warn`, by the symbol's class and that
+    /// one's calendar; none where it is not held to that level. The gate waits a grace more.
+    pub warn_at: Option<WallTime>,
+    /// The same of level `error`.
+    pub error_at: Option<WallTime>,
     /// The class that the last event named.
     pub class: Option<String>,
     /// Suspect rules of the last hour.
@@ -100,8 +106,9 @@ pub struct Past {
 }
 
 /// All symbols.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Market {
+    classes: Classes,
     index: HashMap<Arc<str>, usize>,
     entries: Vec<Entry>,
     changed: Vec<usize>,
@@ -113,10 +120,12 @@ pub struct Market {
 #[derive(Debug)]
 struct Entry {
     symbol: Arc<str>,
+    held_to: ClassId,
     version: u64,
     is_changed: bool,
     price: Option<(Decimal, f64)>,
     last_ms: i64,
+    listed_ms: Option<i64>,
     heard_ms: i64,
     removed_ms: Option<i64>,
     day: i64,
@@ -131,6 +140,19 @@ struct Entry {
 }
 
 impl Market {
+    /// No symbol yet; those that come are held to what their classes say.
+    pub fn new(classes: Classes) -> Self {
+        Self {
+            classes,
+            index: HashMap::new(),
+            entries: Vec::new(),
+            changed: Vec::new(),
+            version: 0,
+            left_out: 0,
+            trades: 0,
+        }
+    }
+
     /// Takes in a record of `stock_data`.
     pub fn trade(&mut self, trade: &Trade<'_>) {
         self.trades += 1;
@@ -179,22 +201,21 @@ impl Market {
     /// The rows that have changed since this was asked last, and the version that all rows stand at.
     pub fn take_changes(&mut self, now_ms: i64) -> (u64, Vec<Row>) {
         let changed = std::mem::take(&mut self.changed);
-        let rows = changed.iter().map(|&at| {
+        for &at in &changed {
             self.entries[at].is_changed = false;
-            self.entries[at].row(now_ms)
-        });
-        let rows = rows.collect();
+        }
+        let rows = changed.iter().map(|&at| self.row_of(&self.entries[at], now_ms)).collect();
         (self.version, rows)
     }
 
     /// Every row, in no order.
     pub fn rows(&self, now_ms: i64) -> impl Iterator<Item = Row> {
-        self.entries.iter().map(move |entry| entry.row(now_ms))
+        self.entries.iter().map(move |entry| self.row_of(entry, now_ms))
     }
 
     /// One row.
     pub fn row(&self, symbol: &str, now_ms: i64) -> Option<Row> {
-        self.index.get(symbol).map(|&at| self.entries[at].row(now_ms))
+        self.index.get(symbol).map(|&at| self.row_of(&self.entries[at], now_ms))
     }
 
     /// The past of one symbol, as far as it is kept; `step_s` where it must be that, else what suits a chart.
@@ -211,6 +232,10 @@ impl Market {
     /// trades have been taken in.
     pub fn counts(&self) -> (usize, u64, u64) {
         (self.entries.len(), self.left_out, self.trades)
+    }
+
+    fn row_of(&self, entry: &Entry, now_ms: i64) -> Row {
+        entry.row(now_ms, self.classes.get(entry.held_to))
     }
 
     /// Bars of each kind that are kept of a symbol.
@@ -230,7 +255,8 @@ impl Market {
         }
         let symbol: Arc<str> = symbol.into();
         self.index.insert(Arc::clone(&symbol), self.entries.len());
-        self.entries.push(Entry::new(symbol));
+        let held_to = self.classes.of(&symbol);
+        self.entries.push(Entry::new(symbol, held_to));
         Some(self.entries.len() - 1)
     }
 
@@ -246,13 +272,15 @@ impl Market {
 }
 
 impl Entry {
-    fn new(symbol: Arc<str>) -> Self {
+    fn new(symbol: Arc<str>, held_to: ClassId) -> Self {
         Self {
             symbol,
+            held_to,
             version: 0,
             is_changed: false,
             price: None,
             last_ms: i64::MIN,
+            listed_ms: None,
             heard_ms: i64::MIN,
             removed_ms: None,
             day: i64::MIN,
@@ -308,6 +336,7 @@ impl Entry {
         let price = state.last_price.as_deref().and_then(|text| text.parse::<Decimal>().ok());
         self.price = price.map(|price| (price, price.to_f64().unwrap_or_default())).or(self.price);
         self.last_ms = state.last_seen.map_or(self.last_ms, |seen| seen.0);
+        self.listed_ms = state.listed_at.map(|listed| listed.0);
         self.level = state.level;
         if let (Some(level), Some(from)) = (state.level, state.silence_from) {
             self.began(Silence { from, to: None, level });
@@ -331,7 +360,11 @@ impl Entry {
                 Some(silence) => silence.level = silence.level.max(said.level),
                 None => self.began(Silence { from: said.last_seen, to: None, level: said.level }),
             }
-            self.last_ms = self.last_ms.max(said.last_seen.0);
+            if said.never_seen {
+                self.listed_ms = Some(said.last_seen.0);
+            } else {
+                self.last_ms = self.last_ms.max(said.last_seen.0);
+            }
         } else {
             self.level = None;
             let silence_ms = said.silence_ms.unwrap_or_default();
@@ -342,10 +375,16 @@ impl Entry {
         }
     }
 
-    fn row(&self, now_ms: i64) -> Row {
+    fn row(&self, now_ms: i64, class: &Class) -> Row {
         let percent = |now: f64, then: f64| (then > 0.0).then(|| (now - then) / then * 100.0);
         let price = self.price.map(|(_, price)| price);
         let hour_ago = self.price_at(now_ms.div_euclid(1_000) - HOUR_S);
+        let seen = Some(self.last_ms).filter(|ms| *ms > i64::MIN);
+        let silence_from = seen.or(self.listed_ms).filter(|_| self.removed_ms.is_none());
+        let passed_at = |level| {
+            let open_ms = class.threshold_ms(level)?.saturating_add(1);
+            silence_from.map(|from| WallTime(class.calendar.after(from, open_ms)))
+        };
         let is_recent = |time_ms: i64| now_ms.saturating_sub(time_ms) < MARK_MS;
         Row {
             symbol: self.symbol.to_string(),
@@ -354,9 +393,11 @@ impl Entry {
             change_day: price.and_then(|price| percent(price, self.day_open)),
             change_hour: price.zip(hour_ago).and_then(|(price, then)| percent(price, then)),
             volume: self.day_volume,
-            last_seen: Some(self.last_ms).filter(|ms| *ms > i64::MIN).map(EventTime),
+            last_seen: seen.map(EventTime),
             level: self.level,
             is_removed: self.removed_ms.is_some(),
+            warn_at: passed_at(Level::Warn),
+            error_at: passed_at(Level::Error),
             class: self.class.clone(),
             marks: self.marks.iter().filter(|(_, at)| is_recent(*at)).map(|(name, _)| name.clone()).collect(),
         }

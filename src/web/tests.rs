@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::assets::ASSETS;
 use super::*;
 use crate::config::Config;
+use crate::core::Classes;
 use crate::model::Kind;
 use crate::model::rejection::{Broken, Rejection};
 use crate::model::{Rule, Source, WallTime};
@@ -35,7 +36,8 @@ impl Page {
         config.serve.http.set_port(0);
         let (metrics, readiness) = (Metrics::new(), Readiness::default());
         let streams = config.serve.streams_max;
-        let board = Board::new(Shown::of(&config), streams, readiness.clone(), metrics.serve());
+        let classes = Classes::of_one(None, Some(60_000));
+        let board = Board::new(Shown::of(&config), classes, streams, readiness.clone(), metrics.serve());
         let pages = Pages { metrics, readiness, instance: None };
         let mut address = serve(&config.serve, &board, pages).unwrap();
         address.set_ip([127, 0, 0, 1].into());

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use self::feed::Feed;
+use super::classes::classes;
 use super::waiting::wait_for_topics;
 use super::{Exit, Failure, Shutdown};
 use crate::config::{Config, HistoryKind};
@@ -33,7 +34,8 @@ pub fn run(_args: &Args, config: &Config) -> Result<Exit, Failure> {
     client::check_properties(&config.kafka).map_err(Failure::settings)?;
     let (metrics, readiness) = (Metrics::new(), Readiness::default());
     readiness.awaits(KAFKA, "brokers");
-    let board = Board::new(Shown::of(config), config.serve.streams_max, readiness.clone(), metrics.serve());
+    let (shown, streams) = (Shown::of(config), config.serve.streams_max);
+    let board = Board::new(shown, classes(config), streams, readiness.clone(), metrics.serve());
     let pages = Pages { metrics, readiness: readiness.clone(), instance: None };
     web::serve(&config.serve, &board, pages).map_err(Failure::settings)?;
 

@@ -4,6 +4,12 @@
 const SILENCE_MS = 12_000;
 const RETRY_MS = 2_000;
 
+/** How far the server's clock is ahead of this one. */
+let aheadMs = 0;
+
+/** The time of the server, whose clock and not the reader's is what ages and countdowns are by. */
+export const serverNow = () => Date.now() + aheadMs;
+
 /** The answer to a question; an error with the server's words. @param {string} path */
 export async function ask(path) {
   const answer = await fetch(path, { headers: { accept: "application/json" } });
@@ -53,7 +59,9 @@ export function listen(on) {
     for (const event of ["status", "markets", "quality", "pipeline"]) {
       source.addEventListener(event, (message) => {
         heardAt = Date.now();
-        on[event](JSON.parse(message.data));
+        const data = JSON.parse(message.data);
+        if (event === "status") aheadMs = Date.parse(data.now) - Date.now();
+        on[event](data);
       });
     }
     source.addEventListener("lagged", begin);

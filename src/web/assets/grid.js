@@ -1,6 +1,8 @@
 // A table of thousands of rows of which only those in view are elements. It changes at most once a frame, whatever
 // comes in between. To the keyboard and to screen readers it is an ARIA grid.
 
+import { serverNow } from "./api.js";
+
 /**
  * @typedef {object} Column
  * @property {string} id its name, also in class names
@@ -133,12 +135,12 @@ export class Grid {
     });
   }
 
-  #order(now) {
+  #order() {
     const column = this.columns.find((one) => one.id === this.sort.column) ?? this.columns[0];
     const sign = this.sort.falls ? -1 : 1;
     const byName = (a, b) => (a.symbol < b.symbol ? -1 : a.symbol > b.symbol ? 1 : 0);
     this.rows = this.all.filter(this.keep).sort((a, b) => sign * column.order(a, b) || byName(a, b));
-    this.orderedAt = now;
+    this.orderedAt = performance.now();
     this.mustOrder = false;
     this.places = new Map(this.rows.map((row, at) => [row.symbol, at]));
     this.view.setAttribute("aria-rowcount", String(this.rows.length + 1));
@@ -150,8 +152,8 @@ export class Grid {
 
   #render() {
     this.frame = 0;
-    const now = Date.now();
-    if (this.mustOrder || (this.sort.column !== "symbol" && now - this.orderedAt > ORDER_MS)) this.#order(now);
+    const now = serverNow();
+    if (this.mustOrder || (this.sort.column !== "symbol" && performance.now() - this.orderedAt > ORDER_MS)) this.#order();
     // Everything that is measured first, so that nothing is laid out twice.
     const height = this.#rowHeight();
     const top = this.view.scrollTop;

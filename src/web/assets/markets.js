@@ -1,8 +1,9 @@
 // The Markets view: every symbol, live.
 
-import { allMarkets } from "./api.js";
+import { allMarkets, serverNow } from "./api.js";
 import { openChart } from "./chart.js";
 import { change, compact, duration, whole } from "./format.js";
+import { freshness, freshnessLook, standing, timed } from "./freshness.js";
 import { Grid } from "./grid.js";
 
 /** For how long a change of price is seen. */
@@ -11,7 +12,6 @@ const FLASH_MS = 900;
 /** @type {Map<string, any>} */
 const rows = new Map();
 const counts = { stale: 0, marked: 0 };
-let errorAfterMs = 0;
 let filter = "all";
 let search = "";
 let flashes = 0;
@@ -23,34 +23,6 @@ let trades = { count: 0, at: 0 };
 const element = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 const number = (value) => (value === null || value === undefined ? -Infinity : value);
 const tone = (value) => (value > 0 ? "up" : value < 0 ? "down" : "");
-
-/** What the gate says of a symbol, and what its clock will say next. */
-function freshness(row, now) {
-  if (row.is_removed) return "removed";
-  if (row.seen === null) return row.level ? "stale" : "not heard of";
-  const silent = now - row.seen;
-  if (row.level === "error") return `stale · ${duration(silent)}`;
-  if (row.level === "warn") return `quiet · ${duration(silent)}`;
-  const left = errorAfterMs - silent;
-  // Near the end, and where it has begun, people want to see it come.
-  if (errorAfterMs > 0 && silent > errorAfterMs / 2) {
-    return left > 0 ? `stale in ${duration(left)}` : "due";
-  }
-  return "live";
-}
-
-function freshnessLook(row, now) {
-  if (row.level) return row.level === "error" ? "bad" : "warn";
-  if (row.seen === null || row.is_removed) return "dim";
-  return errorAfterMs > 0 && now - row.seen > errorAfterMs / 2 ? "warn" : "good";
-}
-
-/** How a symbol stands, in words for those who don't see the table. */
-function standing(row) {
-  if (row.is_removed) return "is not watched any more";
-  if (row.level === null) return "is heard of again";
-  return row.level === "error" ? "is stale" : "is quiet";
-}
 
 const severity = { error: 2, warn: 1 };
 const COLUMNS = [
@@ -130,7 +102,6 @@ function show() {
 function take(row) {
   const known = rows.get(row.symbol);
   if (known && known.version >= row.version) return false;
-  const seen = row.last_seen === null ? null : Date.parse(row.last_seen);
   const price = row.last_price === null ? null : Number(row.last_price);
   const levelChanged = known?.level !== row.level || known?.is_removed !== row.is_removed;
   const markChanged = (known?.marks.length ?? 0) > 0 !== row.marks.length > 0;
@@ -139,14 +110,14 @@ function take(row) {
   let { flash, flashedAt } = known ?? { flash: "", flashedAt: 0 };
   if (known && price !== null && known.price !== null && price !== known.price) {
     // Two names for the same look, so that a change after a change is seen.
-    flashedAt = Date.now();
+    flashedAt = serverNow();
     flash = `${price > known.price ? "rose" : "fell"}-${(flashes += 1) % 2}`;
   }
   if (known && levelChanged) {
     element("announce").textContent = `${row.symbol} ${standing(row)}`;
   }
   const target = known ?? { name: row.symbol.toLowerCase() };
-  Object.assign(target, row, { seen, price, flash, flashedAt });
+  Object.assign(target, timed(row), { price, flash, flashedAt });
   if (!known) rows.set(row.symbol, target);
   chart?.live(target);
   return !known || levelChanged || markChanged;
@@ -189,7 +160,6 @@ function showCounts() {
 
 /** What the server says of itself. */
 export function marketsStatus(status) {
-  errorAfterMs = status.settings.error_after_ms;
   const now = Date.now();
   if (trades.at > 0 && status.trades_read >= trades.count) {
     const rate = ((status.trades_read - trades.count) * 1000) / Math.max(1, now - trades.at);
@@ -270,6 +240,3 @@ export function startMarkets() {
 
 /** Every symbol as it is now. */
 export const symbolRows = () => [...rows.values()];
-
-/** After how many milliseconds of silence a symbol is stale. */
-export const thresholdMs = () => errorAfterMs;

@@ -1,9 +1,10 @@
 // The Quality view: what did not pass, why, and who is silent.
 
-import { ask } from "./api.js";
+import { ask, serverNow } from "./api.js";
 import { figure, fill, h, svg, table } from "./dom.js";
 import { clock, duration, moment, whole } from "./format.js";
-import { symbolRows, thresholdMs } from "./markets.js";
+import { countdown, freshnessLook, isNear, next, timed } from "./freshness.js";
+import { symbolRows } from "./markets.js";
 
 /** Minutes that the picture shows. */
 const MINUTES = 60;
@@ -104,7 +105,7 @@ function show() {
 }
 
 function showPicture(names, colour) {
-  const now = Math.floor(Date.now() / 60_000) * 60;
+  const now = Math.floor(serverNow() / 60_000) * 60;
   const minutes = new Map(quality.minutes.map((minute) => [minute.time, minute.rules]));
   const times = Array.from({ length: MINUTES }, (_, at) => now - (MINUTES - 1 - at) * 60);
   const sum = (of) => Object.values(of ?? {}).reduce((a, b) => a + b, 0);
@@ -199,19 +200,23 @@ function detail(one) {
   ];
 }
 
+/** Silent symbols, and those that come to their next level soon, by the time that is left. */
 function showSilent() {
-  const now = Date.now();
-  const limit = thresholdMs();
-  const left = (row) => limit - (now - row.seen);
-  const stale = quality.stale.slice(0, 40).map((row) => ({ ...row, seen: row.last_seen ? Date.parse(row.last_seen) : null }));
+  const now = serverNow();
+  const stale = quality.stale.slice(0, 40).map(timed);
+  const at = (row) => next(row)?.at ?? Infinity;
   const soon = symbolRows()
-    .filter((row) => limit > 0 && row.level === null && !row.is_removed && row.seen !== null && left(row) < limit * 0.75)
-    .sort((a, b) => a.seen - b.seen)
+    .filter((row) => row.level === null && row.seen !== null && isNear(row, now))
+    .sort((a, b) => at(a) - at(b))
     .slice(0, 10);
-  const rows = [
-    ...stale.map((row) => [row.symbol, h("span", { class: row.level === "error" ? "bad" : "warn" }, row.level === "error" ? "stale" : "quiet"), row.seen ? duration(now - row.seen) : "", moment(row.last_seen)]),
-    ...soon.map((row) => [row.symbol, h("span", { class: "warn" }, left(row) > 0 ? `stale in ${duration(left(row))}` : "due"), duration(now - row.seen), moment(row.last_seen)]),
-  ];
+  const said = (row) => (row.level === "error" ? "stale" : row.level === "warn" ? ["quiet", countdown(row, now)].filter(Boolean).join(", ") : countdown(row, now));
+  const look = (row) => ({ class: row.level === null ? "warn" : freshnessLook(row, now) });
+  const rows = [...stale, ...soon].map((row) => [
+    row.symbol,
+    h("span", look(row), said(row)),
+    row.seen === null ? "" : duration(now - row.seen),
+    moment(row.last_seen),
+  ]);
   places.silent.replaceChildren(
     rows.length === 0 ? h("p", { class: "dim" }, "Every symbol is heard of.") : table("Silent symbols", ["Symbol", "State", "Silent for", "Last seen"], rows),
   );

@@ -3,9 +3,14 @@
 #![allow(clippy::float_cmp)] // small whole numbers are exact
 
 use super::*;
-use crate::model::{NoticedBy, WallTime};
+use crate::core::Calendar;
+use crate::model::NoticedBy;
 
 const NOON: i64 = 1_795_348_800_000;
+
+fn market() -> Market {
+    Market::new(Classes::of_one(Some(1_000), Some(5_000)))
+}
 
 fn trade<'a>(symbol: &'a str, time_ms: i64, price: i64, marks: &[&'a str]) -> Trade<'a> {
     let (price, volume) = (Decimal::new(price, 2), Decimal::new(10, 0));
@@ -31,7 +36,7 @@ fn silence(symbol: &str, last_seen: i64, level: Level) -> Freshness {
 
 #[test]
 fn a_row_follows_its_quotes() {
-    let mut market = Market::default();
+    let mut market = market();
     market.trade(&trade("A", NOON - DAY_MS, 50, &[]));
     market.trade(&trade("A", NOON - 7_200_000, 100, &[]));
     market.trade(&trade("A", NOON - 10_000, 150, &["price_jump"]));
@@ -61,7 +66,7 @@ fn what_was_not_read_is_remembered_and_what_was_read_is_not_undone() {
         silence_from: level.and(last_seen).map(EventTime),
         listed_at: None,
     };
-    let mut market = Market::default();
+    let mut market = market();
     market.remembered(&state("SILENT", Some(NOON - DAY_MS), Some(Level::Error)));
     market.remembered(&state("LISTED", None, None));
     let row = market.row("SILENT", NOON).unwrap();
@@ -85,7 +90,7 @@ fn what_was_not_read_is_remembered_and_what_was_read_is_not_undone() {
 
 #[test]
 fn an_hour_is_an_hour_however_many_symbols_there_are() {
-    let mut market = Market::default();
+    let mut market = market();
     for n in 0..SYMBOLS_MAX - 1 {
         market.event(&Event::Stale(silence(&format!("S{n}"), NOON, Level::Error)));
     }
@@ -102,7 +107,7 @@ fn an_hour_is_an_hour_however_many_symbols_there_are() {
 
 #[test]
 fn changes_are_told_once_each() {
-    let mut market = Market::default();
+    let mut market = market();
     (0..10).for_each(|n| market.trade(&trade("A", NOON + n, 100 + n, &[])));
     market.trade(&trade("B", NOON, 100, &[]));
     let (version, rows) = market.take_changes(NOON);
@@ -115,7 +120,7 @@ fn changes_are_told_once_each() {
 
 #[test]
 fn silences_are_shown_and_remembered() {
-    let mut market = Market::default();
+    let mut market = market();
     market.event(&Event::Stale(silence("A", NOON, Level::Warn)));
     market.event(&Event::Stale(silence("A", NOON, Level::Error)));
     let row = market.row("A", NOON).unwrap();
@@ -130,7 +135,7 @@ fn silences_are_shown_and_remembered() {
 
 #[test]
 fn a_removed_symbol_is_not_watched_until_it_is_quoted_again() {
-    let mut market = Market::default();
+    let mut market = market();
     let watched = |market: &Market| market.row("A", NOON).map(|row| (row.is_removed, row.level)).unwrap();
     let ends = |market: &Market| market.past("A", Range::Hour, NOON, None).unwrap().silences[0].to;
     market.trade(&trade("A", NOON - 60_000, 100, &[]));
@@ -156,8 +161,40 @@ fn a_removed_symbol_is_not_watched_until_it_is_quoted_again() {
 }
 
 #[test]
+fn each_symbol_is_held_to_its_class_and_that_ones_calendar() {
+    let class = |name: &str, calendar: &Calendar, warn_after_ms, error_after_ms| {
+        let calendar = calendar.clone();
+        Class { name: name.into(), calendar, warn_after_ms, error_after_ms, feed_after_ms: None }
+    };
+    // Closed from a minute after noon on, until the next day's noon.
+    let hours = vec![(NOON - DAY_MS, NOON + 60_000), (NOON + DAY_MS, NOON + 2 * DAY_MS)];
+    let stocks = class("stocks", &Calendar::of_sessions("hours", hours), Some(30_000), Some(90_000));
+    let exempt = class("exempt", &Calendar::always(), None, None);
+    let classes = vec![(stocks, vec!["STOCK".to_owned()]), (exempt, vec!["X:*".to_owned()])];
+    let default = class(Class::DEFAULT, &Calendar::always(), None, Some(5_000));
+    let mut market = Market::new(Classes::new(classes, default));
+    let due = |market: &Market, symbol: &str| {
+        let row = market.row(symbol, NOON).unwrap();
+        [row.warn_at, row.error_at].map(|at| at.map(|at| at.0 - NOON))
+    };
+    for symbol in ["STOCK", "X:1", "COIN"] {
+        market.trade(&trade(symbol, NOON, 100, &[]));
+    }
+    assert_eq!(due(&market, "STOCK"), [Some(30_001), Some(DAY_MS + 30_001)]);
+    assert_eq!(due(&market, "X:1"), [None, None]);
+    assert_eq!(due(&market, "COIN"), [None, Some(5_001)]);
+    // One that was never seen is silent since it was listed.
+    let listed = Freshness { never_seen: true, ..silence("LISTED", NOON - 1_000, Level::Error) };
+    market.event(&Event::Stale(listed));
+    assert_eq!(due(&market, "LISTED"), [None, Some(4_001)]);
+    assert_eq!(market.row("LISTED", NOON).unwrap().last_seen, None);
+    market.removed("COIN", NOON);
+    assert_eq!(due(&market, "COIN"), [None, None]);
+}
+
+#[test]
 fn the_past_is_as_fine_as_it_is_known() {
-    let mut market = Market::default();
+    let mut market = market();
     (0..60).for_each(|n| market.trade(&trade("A", NOON + n * 10_000, 100 + n, &[])));
     let now = NOON + 600_000;
     let past = |range, market: &Market| market.past("A", range, now, None).unwrap();
@@ -171,14 +208,14 @@ fn the_past_is_as_fine_as_it_is_known() {
 
 #[test]
 fn there_is_room_for_so_many() {
-    let mut market = Market::default();
+    let mut market = market();
     for n in 0..SYMBOLS_MAX + 3 {
         market.event(&Event::Stale(silence(&format!("S{n}"), NOON, Level::Error)));
     }
     assert_eq!(market.counts(), (SYMBOLS_MAX, 3, 0));
     let (fine, coarse) = market.keep();
     assert!((fine + coarse) * SYMBOLS_MAX <= BARS_MAX, "{fine} {coarse}");
-    assert!(market.keep() < Market::default().keep());
+    assert!(market.keep() < self::market().keep());
     let coarse_s = i64::try_from(coarse).unwrap() * COARSE_S;
     assert!(coarse_s > HOUR_S + COARSE_S, "{coarse_s}: an hour ago is known of however many symbols");
 }

@@ -112,7 +112,11 @@ const CANDLE_PIXELS: &str = "(() => {
 
 #[test]
 fn the_page_shows_what_the_pipeline_does() {
-    let settings = settings("page");
+    let settings = settings("page")
+        .with("FRESHNESS__CLASS__0__NAME", "slow")
+        .with("FRESHNESS__CLASS__0__SYMBOLS", "SOON,GONE")
+        .with("FRESHNESS__CLASS__0__WARN_AFTER", "10m")
+        .with("FRESHNESS__CLASS__0__ERROR_AFTER", "1h");
     let mut gate = Gate::start(&settings);
     gate.wait_ready();
     let settings = settings.with("SERVE__INSTANCES", &gate.address());
@@ -125,6 +129,9 @@ fn the_page_shows_what_the_pipeline_does() {
         producer.send(&Draft::new("AAPL", cents, 5, time_ms).finish());
     }
     producer.send(&Draft::new("SILENT", 4_200, 1, now_ms() - THRESHOLD_MS + 6_000).finish());
+    for symbol in ["SOON", "GONE"] {
+        producer.send(&Draft::new(symbol, 100, 1, now_ms() - 6 * 60_000).finish());
+    }
     producer.flush();
     let _pump = Pump::start(
         &settings,
@@ -135,6 +142,7 @@ fn the_page_shows_what_the_pipeline_does() {
     let mut browser = Browser::start(1280, 800);
     browser.open(&format!("http://{}/", address(&page)));
     the_table_fills_and_lives(&mut browser);
+    levels_are_counted_down_and_who_is_removed_is_not(&mut browser, &producer);
     a_hostile_name_does_nothing(&mut browser);
     a_double_click_draws_the_chart(&mut browser);
     keys_reach_everything(&mut browser);
@@ -170,7 +178,32 @@ fn the_table_fills_and_lives(browser: &mut Browser) {
     let before = browser.eval(&price);
     browser.wait(&format!("{price} !== {before}"));
     browser.wait(&format!("{}.querySelector('.col-fresh').textContent === 'live'", row("MSFT")));
-    assert_eq!(browser.eval("document.querySelector('[role=grid]').getAttribute('aria-rowcount')"), "5");
+    assert_eq!(browser.eval("document.querySelector('[role=grid]').getAttribute('aria-rowcount')"), "7");
+}
+
+/// By the thresholds of the symbol's own class.
+fn levels_are_counted_down_and_who_is_removed_is_not(browser: &mut Browser, producer: &Producer) {
+    let says = |symbol: &str, text: &str| {
+        format!("{}.querySelector('.col-fresh').textContent.startsWith({})", row(symbol), json!(text))
+    };
+    for symbol in ["SOON", "GONE"] {
+        browser.wait(&format!(
+            "{}.querySelector('.col-fresh').textContent.match(/^quiet in [123] m/)",
+            row(symbol)
+        ));
+    }
+    let good = Draft::new("GONE", 100, 1, now_ms());
+    producer.send(&Draft { tombstone: true, ..good.clone() }.finish());
+    producer.flush();
+    browser.wait(&says("GONE", "removed"));
+    browser.eval("location.hash = '#/quality'");
+    let silent = "document.querySelector('.q-silent').textContent";
+    browser.wait(&format!("{silent}.includes('SOON')"));
+    assert_eq!(browser.eval(&format!("{silent}.includes('GONE')")), false);
+    browser.eval("location.hash = '#/markets'");
+    producer.send(&good.finish());
+    producer.flush();
+    browser.wait(&says("GONE", "live"));
 }
 
 fn a_hostile_name_does_nothing(browser: &mut Browser) {
