@@ -10,6 +10,15 @@ let aheadMs = 0;
 /** The time of the server, whose clock and not the reader's is what ages and countdowns are by. */
 export const serverNow = () => Date.now() + aheadMs;
 
+/** Does one part of several; one that fails is written to the console, and holds up no other. @param {() => void} part */
+export function attempt(part) {
+  try {
+    part();
+  } catch (error) {
+    console.error(error);
+  }
+}
+
 /** The answer to a question; an error with the server's words. @param {string} path */
 export async function ask(path) {
   const answer = await fetch(path, { headers: { accept: "application/json" } });

@@ -1,6 +1,6 @@
 // The page: which view is shown, how the parts are, light or dark.
 
-import { listen } from "./api.js";
+import { attempt, listen } from "./api.js";
 import { followAddress, loadMarkets, marketsChanged, marketsStatus, startMarkets } from "./markets.js";
 import { pipelineChanged, showPipeline } from "./pipeline.js";
 import { qualityChanged, showQuality } from "./quality.js";
@@ -71,8 +71,8 @@ listen({
     showLink(isLive ? "live" : "lost", isLive ? "live" : "connection lost");
   },
   status: (status) => {
-    marketsStatus(status);
-    showStatus(status);
+    attempt(() => marketsStatus(status));
+    attempt(() => showStatus(status));
   },
   markets: marketsChanged,
   quality: qualityChanged,

@@ -1,6 +1,6 @@
 // The chart of one symbol: its past, and what comes, as candles or a line, with volume, and silence drawn as such.
 
-import { ask } from "./api.js";
+import { ask, serverNow } from "./api.js";
 import { change, compact, duration, moment } from "./format.js";
 import {
   CandlestickSeries,
@@ -168,16 +168,17 @@ class Panel {
     }));
     const isReported = (time) => reported.some((one) => time > one.from && time < one.to);
     let empty = [];
+    // Empty steps belong to this series alone: a live quote may fall into one, and a series only grows at its end.
     const endGap = () => {
       const isGap = empty.length >= GAP_STEPS;
       for (const time of empty) {
-        prices.push({ time });
         if (isReported(time)) silences.push({ time, value: 1, color: color("--silent") });
         else if (isGap) silences.push({ time, value: 1, color: color("--gap") });
+        else silences.push({ time });
       }
       empty = [];
     };
-    const end = Math.floor(Date.now() / 1000 / step) * step;
+    const end = Math.floor(serverNow() / 1000 / step) * step;
     const first = bars[0]?.time ?? end;
     const fills = (end - first) / step <= EMPTY_MAX;
     let time = first;
@@ -189,6 +190,7 @@ class Panel {
       time = bar.time + step;
     }
     for (; fills && time < end; time += step) empty.push(time);
+    this.emptyTo = empty.at(-1);
     endGap();
     this.price.setData(prices);
     this.volume.setData(volumes);
@@ -230,6 +232,11 @@ class Panel {
       this.last = { time, open: row.price, high: row.price, low: row.price, close: row.price, volume: added, quotes: 1 };
       this.history.bars.push(this.last);
       this.bars?.set(time, this.last);
+      // What was drawn as empty is so no more.
+      if (this.emptyTo !== undefined && time <= this.emptyTo) {
+        this.fill();
+        return;
+      }
     } else {
       const last = this.last;
       last.close = row.price;

@@ -1,6 +1,6 @@
 // The Markets view: every symbol, live.
 
-import { allMarkets, serverNow } from "./api.js";
+import { allMarkets, attempt, serverNow } from "./api.js";
 import { openChart } from "./chart.js";
 import { change, compact, duration, whole } from "./format.js";
 import { freshness, freshnessLook, standing, timed } from "./freshness.js";
@@ -119,7 +119,6 @@ function take(row) {
   const target = known ?? { name: row.symbol.toLowerCase() };
   Object.assign(target, timed(row), { price, flash, flashedAt });
   if (!known) rows.set(row.symbol, target);
-  chart?.live(target);
   return !known || levelChanged || markChanged;
 }
 
@@ -127,11 +126,16 @@ function take(row) {
 export function marketsChanged(frame) {
   const before = rows.size;
   let orders = false;
-  for (const row of frame.symbols) orders = take(row) || orders;
+  let drawn = false;
+  for (const row of frame.symbols) {
+    orders = take(row) || orders;
+    drawn ||= row.symbol === chart?.symbol;
+  }
   if (rows.size !== before) grid.setAll([...rows.values()]);
   else if (orders) grid.reorder();
   else grid.changed();
   showCounts();
+  if (drawn) attempt(() => chart?.live(rows.get(chart.symbol)));
 }
 
 /** Everything anew: the server may be another, that counts from 0 and has not heard of all that was known. */

@@ -3,6 +3,7 @@
 mod browser;
 mod crowd;
 mod history;
+mod late;
 mod pictures;
 
 use std::{
