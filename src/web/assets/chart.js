@@ -1,7 +1,9 @@
 // The chart of one symbol: its past, and what comes, as candles or a line, with volume, and silence drawn as such.
 
 import { ask, serverNow } from "./api.js";
+import { h } from "./dom.js";
 import { change, compact, duration, moment } from "./format.js";
+import { freshness, freshnessLook } from "./freshness.js";
 import {
   CandlestickSeries,
   ColorType,
@@ -67,12 +69,14 @@ class Panel {
     this.live(row);
     this.load();
     this.refreshing = setInterval(() => this.load(true), REFRESH_MS);
+    this.ageing = setInterval(() => this.facts(), 1_000);
     this.themed = () => this.draw();
     document.addEventListener("themechange", this.themed);
   }
 
   close() {
     clearInterval(this.refreshing);
+    clearInterval(this.ageing);
     document.removeEventListener("themechange", this.themed);
     this.asked = -1;
     this.chart?.remove();
@@ -222,6 +226,7 @@ class Panel {
     const shown = element("panel-change");
     shown.textContent = row.change_hour === null ? "" : `${change(row.change_hour)} in 1 h`;
     shown.className = row.change_hour > 0 ? "up" : row.change_hour < 0 ? "down" : "";
+    this.facts();
     if (!this.price || !this.volume || !this.history || row.price === null || row.seen === null) return;
     const step = this.history.step_s;
     const time = Math.floor(row.seen / 1000 / step) * step;
@@ -247,6 +252,22 @@ class Panel {
     this.price.update(this.drawn(this.last));
     this.volume.update(this.drawnVolume(this.last));
     this.tell(undefined);
+  }
+
+  /** What the table has no room for beside the chart, or on a small screen. */
+  facts() {
+    const row = this.now();
+    const now = serverNow();
+    const facts = [
+      ["Last seen", row.seen === null ? "–" : duration(now - row.seen), ""],
+      ["Freshness", freshness(row, now), freshnessLook(row, now)],
+      ["Day", change(row.change_day) || "–", row.change_day > 0 ? "up" : row.change_day < 0 ? "down" : ""],
+      ["Volume", compact(row.volume), ""],
+      ["Suspect", row.marks.join(", ") || "–", row.marks.length > 0 ? "warn" : ""],
+    ];
+    element("panel-facts").replaceChildren(
+      ...facts.map(([name, text, look]) => h("div", {}, h("dt", {}, name), h("dd", { class: look }, text))),
+    );
   }
 
   /** The numbers of a bar, or of the last one. */

@@ -115,7 +115,12 @@ export class Grid {
     this.view.addEventListener("scroll", () => this.changed(), { passive: true });
     this.view.addEventListener("keydown", (event) => this.#key(event));
     this.view.addEventListener("focus", () => this.changed());
-    this.body.addEventListener("click", (event) => this.#point(event, false));
+    // A finger has no double click that the browser would not take for a zoom.
+    let isFinger = false;
+    this.body.addEventListener("pointerdown", (event) => {
+      isFinger = event.pointerType === "touch";
+    });
+    this.body.addEventListener("click", (event) => this.#point(event, isFinger));
     this.body.addEventListener("dblclick", (event) => this.#point(event, true));
     this.#showSort();
   }

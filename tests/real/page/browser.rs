@@ -84,6 +84,13 @@ impl Browser {
         self.call("Emulation.setDeviceMetricsOverride", &metrics);
     }
 
+    /// The same of a phone: with a finger instead of a mouse, and a window as wide as the page says.
+    pub fn become_phone(&mut self, width: u32, height: u32) {
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 2, "mobile": true });
+        self.call("Emulation.setDeviceMetricsOverride", &metrics);
+        self.call("Emulation.setTouchEmulationEnabled", &json!({ "enabled": true, "maxTouchPoints": 1 }));
+    }
+
     /// Whether the page believes that people want it dark.
     pub fn prefer(&mut self, scheme: &str) {
         let feature = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
@@ -124,11 +131,7 @@ impl Browser {
 
     /// Clicks in the middle of what the selector finds, so often.
     pub fn click(&mut self, selector: &str, times: u32) {
-        let found = self.eval(&format!(
-            "(() => {{ const box = document.querySelector({}).getBoundingClientRect(); \
-             return [box.x + box.width / 2, box.y + box.height / 2]; }})()",
-            json!(selector)
-        ));
+        let found = self.middle_of(selector);
         for count in 1..=times {
             for kind in ["mousePressed", "mouseReleased"] {
                 let event = json!({
@@ -137,6 +140,22 @@ impl Browser {
                 self.call("Input.dispatchMouseEvent", &event);
             }
         }
+    }
+
+    /// Touches the middle of what the selector finds, once.
+    pub fn tap(&mut self, selector: &str) {
+        let found = self.middle_of(selector);
+        let finger = json!([{ "x": found[0], "y": found[1] }]);
+        self.call("Input.dispatchTouchEvent", &json!({ "type": "touchStart", "touchPoints": finger }));
+        self.call("Input.dispatchTouchEvent", &json!({ "type": "touchEnd", "touchPoints": [] }));
+    }
+
+    fn middle_of(&mut self, selector: &str) -> Value {
+        self.eval(&format!(
+            "(() => {{ const box = document.querySelector({}).getBoundingClientRect(); \
+             return [box.x + box.width / 2, box.y + box.height / 2]; }})()",
+            json!(selector)
+        ))
     }
 
     /// Presses a key, by the name that JavaScript gives it.

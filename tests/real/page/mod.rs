@@ -4,6 +4,7 @@ mod browser;
 mod crowd;
 mod history;
 mod late;
+mod phone;
 mod pictures;
 
 use std::{
