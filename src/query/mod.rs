@@ -22,4 +22,6 @@ pub use read::{partitions, rows, symbols};
 pub use row::SymbolState;
 
 #[cfg(test)]
+pub(crate) mod described;
+#[cfg(test)]
 mod tests;

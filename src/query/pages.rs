@@ -1,4 +1,5 @@
-//! The HTTP pages: `/v1/symbols/{symbol}`, `/v1/symbols`, `/v1/partitions`, `/v1/partitions/{partition}/rows`.
+//! The HTTP pages: `/v1/symbols/{symbol}`, `/v1/symbols`, `/v1/partitions`, `/v1/partitions/{partition}/rows`, and
+//! `/v1/openapi.json`, which describes them.
 //!
 //! The store blocks, so it is read on threads of its own, few at a time: a crowd that asks waits for itself, not the
 //! runtime, and holds up no worker.
@@ -8,6 +9,7 @@ use std::sync::Arc;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -24,6 +26,8 @@ use crate::telemetry::instance::InstanceView;
 
 /// Questions that read the store at the same time.
 const AT_ONCE_MAX: usize = 2;
+/// Describes the pages, and `/v1/instance`, which is beside them.
+const DESCRIPTION: &str = include_str!("openapi.json");
 /// The phase of a partition whose state is its owner's.
 const RUNNING: &str = "running";
 
@@ -82,6 +86,7 @@ pub fn routes(asked: Asked) -> Router {
         .route("/v1/symbols", get(symbols))
         .route("/v1/partitions", get(partitions))
         .route("/v1/partitions/{partition}/rows", get(rows))
+        .route("/v1/openapi.json", get(async || ([(CONTENT_TYPE, "application/json")], DESCRIPTION)))
         .with_state(asked)
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tickgate_state::{Position, Row, RowKey, Store, StoreIdentity, StoreOptions};
 
+use super::described::{assert_described, assert_fits, routed};
 use super::*;
 use crate::model::{CheckpointRow, Level, Partition, Price, Reported, SymbolRow};
 use crate::telemetry::health::{self, Pages, Readiness};
@@ -223,6 +224,41 @@ fn pages_answer_in_json_whatever_is_asked() {
         assert!(body.to_string().contains(words), "{path}: {body}");
     }
     assert_eq!(ask(address, "/v1/instance").body["instance"], "host-1", "the other pages are there too");
+    the_description_is_true(address);
+}
+
+fn the_description_is_true(address: SocketAddr) {
+    let Answer { head, body: description, .. } = ask(address, "/v1/openapi.json");
+    assert!(head.contains("content-type: application/json"), "{head}");
+    let mut routes = routed(include_str!("pages.rs"));
+    routes.push("/v1/instance");
+    routes.sort_unstable();
+    let described: Vec<&String> = description["paths"].as_object().unwrap().keys().collect();
+    assert_eq!(described, routes);
+    let asked = [
+        ("/v1/symbols", "/v1/symbols?limit=2"),
+        ("/v1/symbols", "/v1/symbols?level=warn&prefix=A&partition=1&limit=1"),
+        ("/v1/symbols", "/v1/symbols?symbol=AAPL"),
+        ("/v1/symbols/{symbol}", "/v1/symbols/AAPL?consistency=any"),
+        ("/v1/partitions", "/v1/partitions"),
+        ("/v1/partitions/{partition}/rows", "/v1/partitions/1/rows?limit=1"),
+        ("/v1/instance", "/v1/instance"),
+    ];
+    for (path, question) in asked {
+        let Answer { status, body, .. } = ask(address, question);
+        assert_eq!(status, 200, "{question}: {body}");
+        assert_described(&description, path, &body);
+        // Each parameter that is asked with is one that is described.
+        let told = description["paths"][path]["get"]["parameters"].as_array().cloned().unwrap_or_default();
+        for pair in
+            question.split_once('?').map_or("", |(_, query)| query).split('&').filter(|p| !p.is_empty())
+        {
+            let name = pair.split('=').next().unwrap();
+            assert!(told.iter().any(|parameter| parameter["name"] == name), "{path}: `{name}`");
+        }
+    }
+    let refused = ask(address, "/v1/symbols/NONE").body;
+    assert_fits(&description, &description["components"]["schemas"]["Refused"], &refused);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::core::Classes;
 use crate::model::Kind;
 use crate::model::rejection::{Broken, Rejection};
 use crate::model::{Rule, Source, WallTime};
+use crate::query::described::{assert_described, assert_fits, routed};
 use crate::telemetry::health::{Pages, Readiness};
 use crate::telemetry::metrics::Metrics;
 
@@ -359,24 +360,76 @@ fn the_description_knows_every_path() {
     page.trade("A", 100);
     let described = page.ask("/v1/openapi.json").json();
     let paths: Vec<&String> = described["paths"].as_object().unwrap().keys().collect();
-    let source = include_str!("pages.rs");
-    let routed: Vec<&str> = source
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix(".route(\""))
-        .filter_map(|rest| rest.split('"').next())
-        .collect();
+    let routed = routed(include_str!("pages.rs"));
     assert!(routed.len() > 8, "{routed:?}");
     for path in &routed {
         assert!(paths.iter().any(|known| known == path), "{path} is not described");
     }
     assert_eq!(paths.len(), routed.len() + 1, "and the description itself");
-    let members = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
-    let said = |name: &str| members(&described["components"]["schemas"][name]["properties"]);
-    assert_eq!(members(&page.ask("/v1/status").json()), said("Status"));
-    assert_eq!(members(&page.ask("/v1/quality").json()), said("Quality"));
-    assert_eq!(members(&page.ask("/v1/markets/A").json()), said("Symbol"));
-    let past = page.ask("/v1/markets/A/history").json();
-    assert_eq!((members(&past), members(&past["bars"][0])), (said("History"), said("Bar")));
+}
+
+#[test]
+fn every_answer_is_as_it_is_described() {
+    let page = Page::of(&[]);
+    let description = page.ask("/v1/openapi.json").json();
+    let mut stream = page.listen();
+    page.trade("A", 100);
+    page.reject(0, Rule::BadTime);
+    let stale = concat!(
+        r#"{"symbol":"A","class":"default","last_seen":"2026-11-22T14:00:00.123Z","level":"error","#,
+        r#""threshold_ms":1,"calendar":"24x7","detected_at":"2026-11-22T18:00:05.000Z","noticed_by":"clock"}"#
+    );
+    let silent = concat!(
+        r#"{"class":"crypto","last_seen":"2026-11-22T14:00:00.123Z","threshold_ms":1,"calendar":"24x7","#,
+        r#""detected_at":"2026-11-22T18:00:05.000Z","noticed_by":"clock","silence_ms":2}"#
+    );
+    for (kind, value) in [(Kind::Stale, stale), (Kind::FeedSilent, silent)] {
+        let (value, key) = (Some(value.as_bytes()), Some(&b"A"[..]));
+        let (partition, offset, time_ms, rejection) = (0, 1, 60_000, None);
+        page.board.bad(&BadRecord { partition, offset, time_ms, kind: Some(kind), key, value, rejection });
+    }
     page.board.told("127.0.0.1:1", Err("refused".to_owned()));
-    assert_eq!(members(&page.ask("/v1/pipeline").json()["instances"][0]), said("Instance"));
+    let asked = [
+        ("/v1/status", "/v1/status"),
+        ("/v1/markets", "/v1/markets?limit=1"),
+        ("/v1/markets/{symbol}", "/v1/markets/A"),
+        ("/v1/markets/{symbol}/history", "/v1/markets/A/history"),
+        ("/v1/quality", "/v1/quality"),
+        ("/v1/quality/rejections", "/v1/quality/rejections"),
+        ("/v1/pipeline", "/v1/pipeline"),
+    ];
+    for (path, question) in asked {
+        assert_described(&description, path, &page.ask(question).json());
+    }
+    let quality = page.ask("/v1/quality").json();
+    assert_eq!(
+        (quality["events"].as_array().unwrap().len(), &quality["silent_feeds"][0]["class"]),
+        (2, &"crypto".into())
+    );
+
+    let mut text = read_until(&mut stream, "event: pipeline");
+    text.push_str(&read_until(&mut stream, "event: status"));
+    text.push_str(&read_until(&mut stream, "\n\n"));
+    let events =
+        &description["paths"]["/v1/events"]["get"]["responses"]["200"]["content"]["text/event-stream"];
+    let mut names = Vec::new();
+    for (name, data) in events_of(&text) {
+        let all = events["schema"]["items"]["anyOf"].as_array().unwrap();
+        let one = all.iter().find(|one| one["properties"]["event"]["const"] == name.as_str());
+        let schema = &one.unwrap_or_else(|| panic!("`{name}` is not described"))["properties"]["data"];
+        assert_fits(&description, &schema["contentSchema"], &data);
+        names.push(name);
+    }
+    for name in ["markets", "quality", "pipeline", "status"] {
+        assert!(names.iter().any(|known| known == name), "{name}: {text}");
+    }
+}
+
+/// The events of a stream's text that are whole.
+fn events_of(text: &str) -> Vec<(String, Value)> {
+    let events = text.split("event: ").filter_map(|event| {
+        let (name, rest) = event.split_once("\ndata: ")?;
+        Some((name.to_owned(), serde_json::from_str(rest.split_once("\n\n")?.0).ok()?))
+    });
+    events.collect()
 }
