@@ -169,6 +169,7 @@ fn decide_one(
         Call::Remove { slot } => {
             if task.row(slot).is_some() {
                 task.set(slot, None);
+                task.forget_end_below(judged.offset);
             }
             outputs.push(Output::Remove { at, epoch });
         }

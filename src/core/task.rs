@@ -95,6 +95,12 @@ impl Task {
         self.awaited_end = AwaitedEnd::default();
     }
 
+    /// A symbol is removed at this offset. It may come back with an older time than it had, and a look at an end before
+    /// that would take for silent what was heard of by then.
+    pub(super) fn forget_end_below(&mut self, offset: Offset) {
+        self.awaited_end.0.take_if(|(end, _)| *end <= offset);
+    }
+
     /// The symbol's slot, made if it isn't there.
     pub(super) fn slot_id(&mut self, symbol: &str, classes: &Classes) -> SlotId {
         if let Some(id) = self.ids.get(symbol) {

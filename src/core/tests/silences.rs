@@ -69,32 +69,54 @@ fn a_backlog_or_an_open_transaction_upstream_makes_no_silence() {
     }
 }
 
+/// A look at partition 0, whose end is there.
+fn look_at_end(core: &mut Gate, high_watermark: Offset, now: Now) -> Vec<Effect> {
+    core.handle(Input::Tick { generation: GENERATION }, now);
+    assert!(matches!(core.poll_effect(), Some(Effect::LookAtEnds(_))));
+    let (last_stable, looked_at) = (high_watermark, now.wall);
+    let end = End { partition: 0, last_stable, high_watermark, readable: true, looked_at };
+    core.handle(Input::Ends(vec![end], Vec::new()), now);
+    settle(core, now)
+}
+
 #[test]
 fn a_symbol_is_silent_though_its_partition_never_is() {
     let mut core = running_on(&[("Z", seen(1))]);
     // Whenever anybody looks, two more records have come.
-    let look = |core: &mut Gate, high_watermark, now: Now| {
-        core.handle(Input::Tick { generation: GENERATION }, now);
-        assert!(matches!(core.poll_effect(), Some(Effect::LookAtEnds(_))));
-        let end = End {
-            partition: 0,
-            last_stable: high_watermark,
-            high_watermark,
-            readable: true,
-            looked_at: now.wall,
-        };
-        core.handle(Input::Ends(vec![end], Vec::new()), now);
-        settle(core, now)
-    };
-    assert_eq!(names(&look(&mut core, 7, at(50_000))), [""; 0]);
+    assert_eq!(names(&look_at_end(&mut core, 7, at(50_000))), [""; 0]);
     for offset in [5, 6] {
         arrive(&mut core, offset, 50_000, at(50_010));
         settle(&mut core, at(50_010));
     }
     core.handle(Input::Tick { generation: GENERATION }, at(50_200));
     settle(&mut core, at(50_200));
-    let seen = look(&mut core, 9, at(51_001));
+    let seen = look_at_end(&mut core, 9, at(51_001));
     assert_eq!(events(&seen), [Kind::Stale]);
+}
+
+#[test]
+fn what_came_back_with_an_older_time_is_not_silent_by_an_earlier_look() {
+    for is_removed in [false, true] {
+        let mut core = running_on(&[("Z", seen(1))]);
+        assert_eq!(names(&look_at_end(&mut core, 7, at(50_000))), [""; 0]);
+        for offset in [5, 6] {
+            arrive(&mut core, offset, 50_000, at(50_010));
+            settle(&mut core, at(50_010));
+        }
+        if is_removed {
+            let (key, kafka_time) = (Some(&b"A"[..]), Some(50_020));
+            let gone = Record { partition: 0, offset: 7, kafka_time, key, value: None };
+            core.handle(Input::Arrivals { records: &[gone], generation: GENERATION }, at(50_020));
+            settle(&mut core, at(50_020));
+        }
+        arrive(&mut core, 8, 40_000, at(50_030));
+        settle(&mut core, at(50_030));
+        core.handle(Input::Tick { generation: GENERATION }, at(50_200));
+        settle(&mut core, at(50_200));
+        // A quote of 50,040 waits at offset 9.
+        let told: &[Kind] = if is_removed { &[] } else { &[Kind::Stale] };
+        assert_eq!(events(&look_at_end(&mut core, 10, at(51_001))), told);
+    }
 }
 
 #[test]
