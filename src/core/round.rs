@@ -10,6 +10,7 @@ use super::deadlines::First;
 use super::effect::{Applied, Effect, Notice, Stop, Writes};
 use super::input::{Generation, Now};
 use super::processor::Processor;
+use super::takeover::Takeover;
 use crate::model::{CheckpointRow, Offset, Partition};
 
 /// The open round.
@@ -36,7 +37,7 @@ pub(super) struct Round {
 pub(super) enum After {
     Resume(Vec<(Partition, Offset)>),
     Release(Vec<Partition>),
-    TakeOver(Vec<Partition>),
+    TakeOver(Takeover),
     Stop(Stop),
 }
 
@@ -154,8 +155,12 @@ impl Processor {
             }
             task.drop_round();
         }
-        if self.after.is_empty() {
+        if self.after.iter().all(|after| matches!(after, After::TakeOver(_))) {
             self.effects.push_back(Effect::Rewind(rewind));
+            // What comes does not depend on the round that was open when it came.
+            for after in std::mem::take(&mut self.after) {
+                self.follow(after);
+            }
             return;
         }
         // What should have followed the round can't: unmarked partitions are given up together with the id.
@@ -175,9 +180,7 @@ impl Processor {
             partitions.iter().copied().filter(|p| self.tasks.contains_key(p)).collect();
         let (claimed, left) = self.give_up_takeover(&partitions);
         self.after.push(After::Release(partitions));
-        if !left.is_empty() {
-            self.after.push(After::TakeOver(left));
-        }
+        self.after.extend(left.map(After::TakeOver));
         self.after.extend(stop.map(After::Stop));
         if owned.is_empty() && claimed.is_empty() && self.round.is_none() {
             for after in std::mem::take(&mut self.after) {
@@ -214,7 +217,7 @@ impl Processor {
                 self.unlisted.retain(|partition, _| !partitions.contains(partition));
                 self.effects.push_back(Effect::Release(partitions));
             }
-            After::TakeOver(partitions) => self.take_over(partitions),
+            After::TakeOver(begun) => self.take_over(begun),
             After::Stop(stop) => self.effects.push_back(Effect::Stop(stop)),
         }
     }

@@ -8,10 +8,11 @@ use super::round::After;
 use super::task::Task;
 use crate::model::{Offset, Partition};
 
-/// A takeover under way.
-#[derive(Debug)]
+/// A takeover under way, or begun and ended by the group.
+#[derive(Debug, Default)]
 pub(super) struct Takeover {
     pub(super) partitions: Vec<Partition>,
+    /// What was committed when that was asked last: what may have been claimed since.
     committed: Vec<(Partition, Option<Offset>)>,
     /// What was restored, and does not go with what was committed when that was asked: it is asked again.
     doubted: Option<Vec<Restored>>,
@@ -25,26 +26,28 @@ struct Start {
 }
 
 impl Processor {
-    pub(super) fn assigned(&mut self, mut partitions: Vec<Partition>) {
+    pub(super) fn assigned(&mut self, partitions: Vec<Partition>) {
         // What was being taken over when these came is still the worker's.
-        let begun = self.takeover.take().map(|takeover| takeover.partitions).unwrap_or_default();
-        partitions.extend(begun);
-        partitions.sort_unstable();
-        partitions.dedup();
-        if partitions.is_empty() {
+        let mut takeover = self.takeover.take().unwrap_or_default();
+        takeover.partitions.extend(partitions);
+        takeover.partitions.sort_unstable();
+        takeover.partitions.dedup();
+        if takeover.partitions.is_empty() {
             self.effects.push_back(Effect::Resume(Vec::new()));
         } else if self.round.is_some() {
-            self.after.push(After::TakeOver(partitions));
+            self.after.push(After::TakeOver(takeover));
             self.finish_round();
         } else {
-            self.take_over(partitions);
+            self.take_over(takeover);
         }
     }
 
-    pub(super) fn take_over(&mut self, partitions: Vec<Partition>) {
-        self.effects.push_back(Effect::Accept(partitions.clone()));
-        self.effects.push_back(Effect::ReadOwners(partitions.clone()));
-        self.takeover = Some(Takeover { partitions, committed: Vec::new(), doubted: None });
+    /// Begins from the start, with what is known of an earlier beginning: what that has claimed must be given up with a
+    /// mark, if it is.
+    pub(super) fn take_over(&mut self, begun: Takeover) {
+        self.effects.push_back(Effect::Accept(begun.partitions.clone()));
+        self.effects.push_back(Effect::ReadOwners(begun.partitions.clone()));
+        self.takeover = Some(Takeover { doubted: None, ..begun });
     }
 
     pub(super) fn owners_read(&mut self, owners: &[Owner]) {
@@ -83,12 +86,13 @@ impl Processor {
     pub(super) fn give_up_takeover(
         &mut self,
         given_up: &[Partition],
-    ) -> (Vec<(Partition, Offset)>, Vec<Partition>) {
-        let Some(takeover) = self.takeover.take() else { return (Vec::new(), Vec::new()) };
-        let mut claimed = claims(&takeover.committed);
+    ) -> (Vec<(Partition, Offset)>, Option<Takeover>) {
+        let Some(mut left) = self.takeover.take() else { return (Vec::new(), None) };
+        let mut claimed = claims(&left.committed);
         claimed.retain(|(partition, _)| given_up.contains(partition));
-        let left = takeover.partitions.into_iter().filter(|partition| !given_up.contains(partition));
-        (claimed, left.collect())
+        left.partitions.retain(|partition| !given_up.contains(partition));
+        left.committed.retain(|(partition, _)| !given_up.contains(partition));
+        (claimed, Some(left).filter(|left| !left.partitions.is_empty()))
     }
 
     pub(super) fn refused(&mut self, reason: String) {

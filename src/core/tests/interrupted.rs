@@ -87,3 +87,94 @@ fn what_was_committed_amid_a_takeover_of_ones_own_is_taken_over_anew() {
     core.handle(Input::Restored(vec![restored(Some(checkpoint(5)))]), at(0));
     assert_eq!(names(&settle(&mut core, at(0))), ["resume"]);
 }
+
+/// Where the protocol is incremental, partitions come to a worker that has some and is amid a round.
+#[test]
+fn partitions_that_come_amid_a_round_are_taken_over_whatever_becomes_of_it() {
+    for is_aborted in [false, true] {
+        let mut core = running();
+        arrive(&mut core, 5, 10_000, at(10));
+        settle(&mut core, at(10));
+        core.handle(Input::Assigned { partitions: vec![1], generation: GENERATION }, at(20));
+        assert!(matches!(core.poll_effect(), Some(Effect::Log(_))));
+        core.handle(Input::Done, at(20));
+        assert!(matches!(core.poll_effect(), Some(Effect::SendOffsets { .. })));
+        let stale = Failure::Abort { reason: "an old generation".to_owned() };
+        core.handle(if is_aborted { Input::Failed(stale) } else { Input::Done }, at(20));
+        let mut seen = Vec::new();
+        while let Some(effect) = core.poll_effect() {
+            seen.push(effect.name());
+            match effect {
+                Effect::Notice(_) => {}
+                Effect::Accept(partitions) => {
+                    assert_eq!(partitions, [1], "the other is the worker's already");
+                    break;
+                }
+                Effect::Commit => core.handle(Input::Committed(vec![(0, 20)]), at(20)),
+                _ => core.handle(Input::Done, at(20)),
+            }
+        }
+        let round: &[&str] = if is_aborted { &["notice", "abort", "rewind"] } else { &["commit", "apply"] };
+        assert_eq!(seen, [round, &["accept"]].concat());
+        assert_eq!(core.progress().tasks[0].1, if is_aborted { 5 } else { 6 });
+    }
+}
+
+#[test]
+fn what_is_retained_outlives_the_end_of_a_takeover() {
+    let mut core = running();
+    core.handle(Input::Assigned { partitions: vec![1, 2], generation: GENERATION }, at(20));
+    for answer in [Input::Done, Input::Owners(Vec::new()), Input::Stable(vec![(1, Some(7)), (2, Some(8))])] {
+        core.poll_effect();
+        core.handle(answer, at(20));
+    }
+    assert!(matches!(core.poll_effect(), Some(Effect::Claim(_))));
+    core.handle(Input::Failed(Failure::Superseded), at(20));
+    core.handle(Input::Revoked { partitions: vec![1] }, at(20));
+    let mut seen = Vec::new();
+    while let Some(effect) = core.poll_effect() {
+        seen.push(effect.name());
+        match effect {
+            Effect::SendOffsets { ref offsets, .. } => assert_eq!(*offsets, [(1, 7, true)]),
+            Effect::Release(ref partitions) => assert_eq!(*partitions, [1]),
+            Effect::Accept(ref partitions) => {
+                assert_eq!(*partitions, [2], "what is left of the takeover");
+                break;
+            }
+            _ => {}
+        }
+        core.handle(
+            if seen.ends_with(&["commit"]) { Input::Committed(Vec::new()) } else { Input::Done },
+            at(20),
+        );
+    }
+    assert_eq!(seen, ["begin", "log", "send offsets", "commit", "apply", "release", "accept"]);
+    assert_eq!(core.progress().tasks.len(), 1, "partition 0 is worked on");
+}
+
+#[test]
+fn what_was_claimed_is_marked_though_the_takeover_was_ended_twice() {
+    let mut core = running();
+    core.handle(Input::Assigned { partitions: vec![1], generation: GENERATION }, at(20));
+    let claimed = [Input::Done, Input::Owners(Vec::new()), Input::Stable(vec![(1, Some(7))]), Input::Done];
+    for answer in claimed.into_iter().chain([Input::Failed(Failure::Superseded)]) {
+        assert!(core.poll_effect().is_some());
+        core.handle(answer, at(20));
+    }
+    core.handle(Input::Assigned { partitions: vec![2], generation: GENERATION }, at(20));
+    for answer in [Input::Done, Input::Failed(Failure::Superseded)] {
+        assert!(core.poll_effect().is_some());
+        core.handle(answer, at(20));
+    }
+    core.handle(Input::Revoked { partitions: vec![1, 2] }, at(20));
+    let mut seen = Vec::new();
+    while let Some(effect) = core.poll_effect() {
+        seen.push(effect.name());
+        if let Effect::SendOffsets { offsets, .. } = &effect {
+            assert_eq!(*offsets, [(1, 7, true)]);
+        }
+        let committed = matches!(effect, Effect::Commit);
+        core.handle(if committed { Input::Committed(Vec::new()) } else { Input::Done }, at(20));
+    }
+    assert_eq!(seen, ["begin", "log", "send offsets", "commit", "apply", "release"]);
+}
