@@ -44,6 +44,8 @@ mod page;
 mod poll;
 mod proof;
 mod raw;
+#[cfg(feature = "fault-points")]
+mod rebalances;
 mod recording;
 mod refusals;
 mod replicas;

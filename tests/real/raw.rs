@@ -70,6 +70,28 @@ pub fn fetch(settings: &Settings, topic: &str, partition: i32) -> Vec<u8> {
     ask(settings, topic, partition, FETCH, FETCH_VERSION, &body)
 }
 
+/// Has a member leave the settings' group, as only the member itself is meant to.
+#[cfg(feature = "fault-points")]
+pub fn leave_group(settings: &Settings, member: &str) {
+    const LEAVE_GROUP: i16 = 13;
+    const LEAVE_GROUP_VERSION: i16 = 0;
+    let mut body = Vec::new();
+    for text in [settings.group(), member] {
+        body.extend(i16::try_from(text.len()).unwrap().to_be_bytes());
+        body.extend(text.as_bytes());
+    }
+    // Only the group's coordinator takes it.
+    wait_for("coordinator that lets the member go", PATIENCE, || {
+        let taken = |broker: &str| {
+            let (host, port) = broker.rsplit_once(':').unwrap();
+            let address = (host.to_owned(), port.parse().unwrap());
+            let answer = ask_at(address, LEAVE_GROUP, LEAVE_GROUP_VERSION, &body);
+            answer[4..6] == [0, 0]
+        };
+        settings.direct().split(',').any(taken).then_some(())
+    });
+}
+
 /// The batch's bytes: as many as the topic's `max.message.bytes` counts.
 pub fn batch(records: &[RawRecord]) -> Vec<u8> {
     let first_ms = records[0].time_ms;
@@ -109,19 +131,23 @@ pub fn batch(records: &[RawRecord]) -> Vec<u8> {
 fn ask(settings: &Settings, topic: &str, partition: i32, kind: i16, version: i16, body: &[u8]) -> Vec<u8> {
     let observer = observer(settings);
     // Of a topic that was made just now, a broker may not know the leader yet.
-    let (host, port) = wait_for("leader of the partition", PATIENCE, || {
+    let leader = wait_for("leader of the partition", PATIENCE, || {
         let metadata = observer.fetch_metadata(Some(topic), Duration::from_secs(10)).ok()?;
         let known = metadata.topics()[0].partitions().iter().find(|known| known.id() == partition)?;
         let broker = metadata.brokers().iter().find(|broker| broker.id() == known.leader())?;
         Some((broker.host().to_owned(), u16::try_from(broker.port()).unwrap()))
     });
+    ask_at(leader, kind, version, body)
+}
+
+fn ask_at(address: (String, u16), kind: i16, version: i16, body: &[u8]) -> Vec<u8> {
     let mut request = Vec::new();
     request.extend(kind.to_be_bytes());
     request.extend(version.to_be_bytes());
     request.extend(1_i32.to_be_bytes());
     request.extend((-1_i16).to_be_bytes());
     request.extend(body);
-    let mut stream = TcpStream::connect((host, port)).unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(&i32::try_from(request.len()).unwrap().to_be_bytes()).unwrap();
     stream.write_all(&request).unwrap();
