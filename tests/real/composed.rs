@@ -66,8 +66,8 @@ impl Host {
 
     /// Each of `${…:-process:9464,ingest:9465}` where it answers here.
     fn instances(&self, value: &str) -> String {
-        let named = value.split_once(":-").unwrap().1.trim_end_matches('}').split(',');
-        let names = named.map(|address| address.split_once(':').unwrap().0);
+        let listed = value.split_once(":-").unwrap().1.trim_end_matches('}').split(',');
+        let names = listed.map(|address| address.split_once(':').unwrap().0);
         names.map(|name| self.http[name].as_str()).collect::<Vec<_>>().join(",")
     }
 
