@@ -109,7 +109,9 @@ fn an_hour(settings: &Settings) -> [u32; SYMBOLS.len()] {
 #[test]
 #[ignore = "takes a minute, and shows nothing that the other tests don't: dev/screenshots runs it"]
 fn pictures_of_the_three_views() {
-    let folder = PathBuf::from(env::var("TICKGATE_PICTURES").expect("dev/screenshots says where to"));
+    // dev/screenshots says where to; without it they are made all the same.
+    let aside = tempfile::tempdir().unwrap();
+    let folder = env::var_os("TICKGATE_PICTURES").map_or_else(|| aside.path().to_owned(), PathBuf::from);
     let settings = tables::settings("pictures")
         .with("FRESHNESS__ERROR_AFTER", "10m")
         .with("RULES__PRICE_JUMP_FACTOR", "1.5")
