@@ -37,7 +37,7 @@ pub struct ProcessConfig {
     /// `http`: where `/metrics`, `/livez`, `/readyz` and the pages of `/v1` answer. Default: `127.0.0.1:9464`.
     pub http: SocketAddr,
     /// `peers`: the `http` addresses of all instances, its own may be among them: whom `?consistency=owner` asks for
-    /// what this instance has as a replica. Default: none.
+    /// what this instance does not own. A name stands for all addresses that it has. Default: none.
     pub peers: Vec<String>,
     /// `session_timeout`: an instance that is silent for this long has lost its partitions. At least
     /// `6s`, the least that brokers allow by default. Default: `6s`.

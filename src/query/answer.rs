@@ -81,7 +81,7 @@ pub struct RawRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{error}: expected {expected}, found {found}")]
 pub struct Refused {
-    /// The HTTP status: 400, 404 or 500.
+    /// The HTTP status: 400, 404, 500 or 503.
     pub status: u16,
     /// What is wrong.
     pub error: String,

@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::answer::{Holder, Partitions, Refused, Symbols};
 use super::peers::Peers;
-use super::question::{Question, RawQuestion, distinct, partition, shown, unknown};
+use super::question::{Question, RawQuestion, distinct, is_owner, partition, shown, unknown};
 use super::read;
 use crate::model::{Partition, WallTime};
 use crate::telemetry::instance::InstanceView;
@@ -30,6 +30,8 @@ const AT_ONCE_MAX: usize = 2;
 const DESCRIPTION: &str = include_str!("openapi.json");
 /// The phase of a partition whose state is its owner's.
 const RUNNING: &str = "running";
+/// The parameter that says whose state is wanted.
+const CONSISTENCY: &str = "consistency";
 
 /// What the questions are about. Clones are the same.
 #[derive(Clone)]
@@ -72,6 +74,15 @@ impl Asked {
         }
     }
 
+    /// The answer from what is here, or from each partition's owner.
+    async fn find(self, mut question: Question, from_owners: bool) -> Result<Symbols, Refused> {
+        question.is_owned |= from_owners;
+        let (here, peers) = (question.clone(), self.peers.clone());
+        let own =
+            self.read(move |snapshot, holder, now_ms| read::symbols(snapshot, &here, holder, now_ms)).await?;
+        if from_owners { peers.by_owners(&question, own).await } else { Ok(own) }
+    }
+
     fn owned(&self) -> Vec<Partition> {
         let instance = self.instance.snapshot();
         let partitions = instance.workers.values().flat_map(|worker| &worker.partitions);
@@ -107,16 +118,12 @@ async fn one_symbol(
     pairs: Pairs,
 ) -> Result<Symbols, Refused> {
     let Path(name) = path.map_err(|error| bad_path(&error))?;
-    let Query(pairs) = pairs.map_err(|error| bad_query(&error))?;
-    let from_owner = from_owner(&pairs)?;
-    let question = Question::of(&name);
-    let peers = asked.peers.clone();
-    let mut answer = asked
-        .read(move |snapshot, holder, now_ms| read::symbols(snapshot, &question, holder, now_ms))
-        .await?;
-    if from_owner {
-        answer = peers.by_owners(&name, answer).await?;
+    let Query(mut pairs) = pairs.map_err(|error| bad_query(&error))?;
+    let from_owners = take_consistency(&mut pairs)?;
+    if let Some((name, _)) = pairs.first() {
+        return Err(unknown(name, "`consistency`"));
     }
+    let mut answer = asked.find(Question::of(&name), from_owners).await?;
     if answer.symbols.is_empty() {
         let held = answer.partitions.len();
         let found = format!("no row of {} in the {held} partitions with state here", shown(&name));
@@ -126,32 +133,26 @@ async fn one_symbol(
     Ok(answer)
 }
 
-/// Whether the newest state is asked for, and not the nearest.
-fn from_owner(pairs: &[(String, String)]) -> Result<bool, Refused> {
-    let mut from_owner = false;
+/// Takes `consistency` out of the pairs: whether the newest state is asked for, and not the nearest.
+fn take_consistency(pairs: &mut Vec<(String, String)>) -> Result<bool, Refused> {
+    let mut from_owners = false;
     for (name, value) in distinct(pairs)? {
-        match (name, value) {
-            ("consistency", "owner") => from_owner = true,
-            ("consistency", "any") => {}
-            ("consistency", _) => {
-                return Err(Refused::question("`consistency` is none", "`any` or `owner`", shown(value)));
-            }
-            _ => return Err(unknown(name, "`consistency`")),
+        if name == CONSISTENCY {
+            from_owners = is_owner(name, value)?;
         }
     }
-    Ok(from_owner)
+    pairs.retain(|(name, _)| name != CONSISTENCY);
+    Ok(from_owners)
 }
 
 async fn symbols(State(asked): State<Asked>, pairs: Pairs) -> Response {
-    let question = pairs.map_err(|error| bad_query(&error)).and_then(|Query(pairs)| Question::read(&pairs));
-    answer(match question {
-        Ok(question) => {
-            asked
-                .read(move |snapshot, holder, now_ms| read::symbols(snapshot, &question, holder, now_ms))
-                .await
-        }
-        Err(refused) => Err(refused),
-    })
+    answer(page_of_symbols(asked, pairs).await)
+}
+
+async fn page_of_symbols(asked: Asked, pairs: Pairs) -> Result<Symbols, Refused> {
+    let Query(mut pairs) = pairs.map_err(|error| bad_query(&error))?;
+    let from_owners = take_consistency(&mut pairs)?;
+    asked.find(Question::read(&pairs)?, from_owners).await
 }
 
 async fn partitions(State(asked): State<Asked>) -> Response {

@@ -24,6 +24,8 @@ pub struct Question {
     pub level: Option<Level>,
     /// Of this partition alone.
     pub partition: Option<Partition>,
+    /// Of the partitions alone that the instance owns.
+    pub is_owned: bool,
     /// How many rows at most: 1 to 10000.
     pub limit: usize,
     /// Behind this place.
@@ -50,7 +52,15 @@ pub struct Cursor {
 
 impl Default for Question {
     fn default() -> Self {
-        Self { symbol: None, prefix: String::new(), level: None, partition: None, limit: LIMIT, after: None }
+        Self {
+            symbol: None,
+            prefix: String::new(),
+            level: None,
+            partition: None,
+            is_owned: false,
+            limit: LIMIT,
+            after: None,
+        }
     }
 }
 
@@ -60,7 +70,7 @@ impl Question {
         Self { symbol: Some(symbol.to_owned()), ..Self::default() }
     }
 
-    /// Reads `symbol`, `level`, `prefix`, `partition`, `limit` and `cursor`.
+    /// Reads `symbol`, `level`, `prefix`, `partition`, `source`, `limit` and `cursor`.
     pub fn read(pairs: &[(String, String)]) -> Result<Self, Refused> {
         let mut question = Self::default();
         for (name, value) in distinct(pairs)? {
@@ -69,10 +79,12 @@ impl Question {
                 "prefix" => value.clone_into(&mut question.prefix),
                 "level" => question.level = Some(level_of(value)?),
                 "partition" => question.partition = Some(partition(value)?),
+                "source" => question.is_owned = is_owner("source", value)?,
                 "limit" => question.limit = limit(value)?,
                 "cursor" => question.after = Some(Cursor::read(value)?),
                 _ => {
-                    let known = "`symbol`, `level`, `prefix`, `partition`, `limit` or `cursor`";
+                    let known = "`symbol`, `level`, `prefix`, `partition`, `source`, `consistency`, `limit` or \
+                                 `cursor`";
                     return Err(unknown(name, known));
                 }
             }
@@ -98,6 +110,9 @@ impl Question {
         });
         pairs.extend(level.map(|level| ("level", level)));
         pairs.extend(self.partition.map(|partition| ("partition", partition.to_string())));
+        if self.is_owned {
+            pairs.push(("source", "owner".to_owned()));
+        }
         pairs.extend(self.after.as_ref().map(|after| ("cursor", after.to_text())));
         pairs
     }
@@ -153,6 +168,15 @@ impl Cursor {
 pub(super) fn partition(text: &str) -> Result<Partition, Refused> {
     let number = text.parse::<u16>().map(Partition::from);
     number.map_err(|_| Refused::question("`partition` is none", "a number from 0 to 65535", shown(text)))
+}
+
+/// Whether a parameter says `owner`, and not `any`.
+pub(super) fn is_owner(name: &str, text: &str) -> Result<bool, Refused> {
+    match text {
+        "owner" => Ok(true),
+        "any" => Ok(false),
+        _ => Err(Refused::question(&format!("`{name}` is none"), "`any` or `owner`", shown(text))),
+    }
 }
 
 /// A level's name.
@@ -214,11 +238,12 @@ mod tests {
             prefix in any::<String>(),
             level in proptest::option::of(prop_oneof![Just(Level::Warn), Just(Level::Error)]),
             partition in proptest::option::of(0..=65_535_i32),
+            is_owned: bool,
             limit in 1..=LIMIT_MAX,
             after in proptest::option::of((0..=65_535_i32, any::<String>())),
         ) {
             let after = after.map(|(partition, symbol)| Cursor { partition, symbol });
-            let question = Question { symbol, prefix, level, partition, limit, after };
+            let question = Question { symbol, prefix, level, partition, is_owned, limit, after };
             prop_assert_eq!(Question::read(&owned(question.pairs())), Ok(question));
         }
 
@@ -230,7 +255,7 @@ mod tests {
 
         #[test]
         fn any_text_is_read_or_refused(name in ".{0,9}", value in any::<String>()) {
-            for name in [name.as_str(), "level", "partition", "limit", "cursor", "after"] {
+            for name in [name.as_str(), "level", "partition", "source", "limit", "cursor", "after"] {
                 let _ = Question::read(&pairs(&[(name, &value)]));
                 let _ = RawQuestion::read(&pairs(&[(name, &value)]));
             }
@@ -244,6 +269,7 @@ mod tests {
             (vec![("limit", "0")], "`limit` is none: expected a number from 1 to 10000, found `0`"),
             (vec![("limit", "-1")], "found `-1`"),
             (vec![("partition", "65536")], "expected a number from 0 to 65535, found `65536`"),
+            (vec![("source", "mine")], "`source` is none: expected `any` or `owner`, found `mine`"),
             (vec![("cursor", "AAPL")], "expected the `next` of an earlier answer, found `AAPL`"),
             (vec![("cursor", "00")], "found `00`"),
             (vec![("cursor", "0000ff")], "found `0000ff`"),

@@ -37,7 +37,8 @@ pub fn symbols(
         let partition = Partition::from(number);
         let after = question.after.as_ref().filter(|after| after.partition == partition);
         let is_behind = question.after.as_ref().is_none_or(|after| after.partition <= partition);
-        if !is_behind || question.partition.is_some_and(|only| only != partition) {
+        let is_elsewhere = question.is_owned && holder(partition) != Holder::Owner;
+        if !is_behind || is_elsewhere || question.partition.is_some_and(|only| only != partition) {
             continue;
         }
         answer.partitions.push(state(number, &place, &holder, now_ms));

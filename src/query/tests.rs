@@ -179,7 +179,7 @@ fn pages_answer_in_json_whatever_is_asked() {
     });
     let pages =
         Pages { metrics: Metrics::new(), readiness: Readiness::default(), instance: Some(instance.clone()) };
-    let own = routes(Asked::new(Arc::clone(&held.store), instance, Peers::new(Vec::new())));
+    let own = routes(Asked::new(Arc::clone(&held.store), instance, Peers::new(Vec::new(), 2)));
     let address = health::serve_with("127.0.0.1:0".parse().unwrap(), None, pages, own).unwrap();
 
     for name in NAMES {
@@ -211,6 +211,9 @@ fn pages_answer_in_json_whatever_is_asked() {
         ("/v1/symbols/NONE", 404, "no row of `NONE` in the 2 partitions"),
         ("/v1/symbols/AAPL?consistency=owner", 503, "none for partitions 1"),
         ("/v1/symbols/AAPL?consistency=all", 400, "`any` or `owner`"),
+        ("/v1/symbols/AAPL?source=owner", 400, "`consistency`"),
+        ("/v1/symbols?consistency=owner&consistency=any", 400, "at most once"),
+        ("/v1/symbols?consistency=owner&partition=1", 503, "none for partitions 1"),
         ("/v1/symbols/%ff%fe", 400, "UTF-8"),
         ("/v1/symbols?limit=many", 400, "a number from 1 to 10000"),
         ("/v1/symbols?colour=red", 400, "`colour`"),
@@ -239,6 +242,8 @@ fn the_description_is_true(address: SocketAddr) {
         ("/v1/symbols", "/v1/symbols?limit=2"),
         ("/v1/symbols", "/v1/symbols?level=warn&prefix=A&partition=1&limit=1"),
         ("/v1/symbols", "/v1/symbols?symbol=AAPL"),
+        ("/v1/symbols", "/v1/symbols?consistency=owner&partition=0"),
+        ("/v1/symbols", "/v1/symbols?source=owner"),
         ("/v1/symbols/{symbol}", "/v1/symbols/AAPL?consistency=any"),
         ("/v1/partitions", "/v1/partitions"),
         ("/v1/partitions/{partition}/rows", "/v1/partitions/1/rows?limit=1"),
@@ -261,31 +266,85 @@ fn the_description_is_true(address: SocketAddr) {
     assert_fits(&description, &description["components"]["schemas"]["Refused"], &refused);
 }
 
+/// An instance that owns some of the partitions, and is behind in the others: there are so many symbols in each.
+fn start(symbols: &[usize], owned: &[Partition], peers: Vec<String>) -> (SocketAddr, Held) {
+    let rows = |(partition, count): (usize, &usize)| {
+        let newer = owned.contains(&Partition::try_from(partition).unwrap());
+        let row = row(if newer { 2_000 } else { 1_000 });
+        let rows = NAMES[..*count].iter().map(|name| symbol(name, &row)).collect();
+        (u16::try_from(partition).unwrap(), rows)
+    };
+    let held = held(&symbols.iter().enumerate().map(rows).collect::<Vec<_>>());
+    let instance = InstanceView::new("host", "g", 1);
+    for partition in owned {
+        instance.update(0, |worker| worker.partitions.entry(*partition).or_default().phase = "running");
+    }
+    let pages = Pages { metrics: Metrics::new(), readiness: Readiness::default(), instance: None };
+    let peers = Peers::new(peers, symbols.len().try_into().unwrap());
+    let own = routes(Asked::new(Arc::clone(&held.store), instance, peers));
+    let address = health::serve_with("127.0.0.1:0".parse().unwrap(), None, pages, own).unwrap();
+    (address, held)
+}
+
+/// How new each row of an answer is: the second of its last quote.
+fn seconds(body: &Value) -> Vec<&str> {
+    let rows = body["symbols"].as_array().unwrap().iter();
+    rows.map(|row| &row["last_seen"].as_str().unwrap()[18..19]).collect()
+}
+
 #[test]
 fn an_owner_is_found_among_the_peers() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let _entered = runtime.enter();
-    // Each owns one of the partitions, and is behind in the other.
-    let start = |owned: Partition, peers: Vec<String>| {
-        let newer = |partition| row(if partition == owned { 2_000 } else { 1_000 });
-        let held = held(&[(0, vec![symbol(NAMES[0], &newer(0))]), (1, vec![symbol(NAMES[0], &newer(1))])]);
-        let instance = InstanceView::new("host", "g", 1);
-        instance.update(0, |worker| worker.partitions.entry(owned).or_default().phase = "running");
-        let pages = Pages { metrics: Metrics::new(), readiness: Readiness::default(), instance: None };
-        let own = routes(Asked::new(Arc::clone(&held.store), instance, Peers::new(peers)));
-        let address = health::serve_with("127.0.0.1:0".parse().unwrap(), None, pages, own).unwrap();
-        (address, held)
-    };
-    let (other, _other) = start(1, Vec::new());
-    let (asked, _asked) = start(0, vec!["127.0.0.1:9".to_owned(), other.to_string()]);
+    let (other, _other) = start(&[1, 1], &[1], Vec::new());
+    let (asked, _asked) = start(&[1, 1], &[0], vec!["127.0.0.1:9".to_owned(), other.to_string()]);
     let path = format!("/v1/symbols/{}", encoded(NAMES[0]));
-    let seen = |body: &Value| {
-        let rows = body["symbols"].as_array().unwrap().iter();
-        rows.map(|row| row["last_seen"].as_str().unwrap()[18..19].to_owned()).collect::<Vec<_>>()
-    };
-    assert_eq!(seen(&ask(asked, &path).body), ["2", "1"], "the nearest");
+    assert_eq!(seconds(&ask(asked, &path).body), ["2", "1"], "the nearest");
     let body = ask(asked, &format!("{path}?consistency=owner")).body;
-    assert_eq!(seen(&body), ["2", "2"], "the newest");
+    assert_eq!(seconds(&body), ["2", "2"], "the newest");
     assert!(body["partitions"].as_array().unwrap().iter().all(|at| at["source"] == "owner"), "{body}");
     assert_eq!(ask(other, &format!("{path}?consistency=owner")).status, 503, "it knows no peers");
+    // One that has no copy of what others own.
+    let (alone, _alone) = start(&[0, 0], &[], vec![other.to_string()]);
+    let refused = ask(alone, &format!("{path}?consistency=owner")).body;
+    assert_eq!(refused["found"], "none for partitions 0", "{refused}");
+}
+
+#[test]
+fn the_owners_pages_are_one_list() {
+    const SYMBOLS: [usize; 5] = [3, 12, 0, 7, 2];
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let _entered = runtime.enter();
+    let (one, _one) = start(&SYMBOLS, &[0, 3], Vec::new());
+    let (other, _other) = start(&SYMBOLS, &[1], Vec::new());
+    let (asked, _asked) = start(&SYMBOLS, &[2, 4], vec![one.to_string(), other.to_string()]);
+    let all: usize = SYMBOLS.iter().sum();
+    for limit in [1, 2, 3, 5, all - 1, all, 100] {
+        let (mut found, mut pages, mut next) = (Vec::new(), 0, String::new());
+        loop {
+            let page = ask(asked, &format!("/v1/symbols?consistency=owner&limit={limit}{next}")).body;
+            assert!(seconds(&page).iter().all(|second| *second == "2"), "{limit}: {page}");
+            let rows = page["symbols"].as_array().unwrap();
+            assert!(rows.len() <= limit);
+            found.extend(
+                rows.iter().map(|row| (row["partition"].as_u64().unwrap(), row["symbol"].to_string())),
+            );
+            pages += 1;
+            match page["next"].as_str() {
+                Some(cursor) => next = format!("&cursor={cursor}"),
+                None => break,
+            }
+        }
+        let mut sorted = found.clone();
+        sorted.sort();
+        sorted.dedup();
+        assert_eq!(sorted.len(), all, "{limit}: {found:?}");
+        assert!(found.is_sorted_by_key(|(partition, _)| *partition), "{limit}: {found:?}");
+        assert!(pages <= all / limit + 1, "{pages} pages of {limit}");
+    }
+    let of = |question: &str| ask(asked, &format!("/v1/symbols?consistency=owner&{question}")).body;
+    assert_eq!(of("partition=3")["symbols"].as_array().unwrap().len(), 7);
+    assert_eq!(of("prefix=AAPL")["symbols"].as_array().unwrap().len(), 4);
+    assert_eq!(of("symbol=AAPL")["partitions"].as_array().unwrap().len(), 5);
+    assert_eq!(ask(asked, "/v1/symbols?source=owner").body["symbols"].as_array().unwrap().len(), 2);
 }

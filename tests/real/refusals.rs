@@ -21,6 +21,16 @@ use crate::{
 const PARTITIONS: i32 = 2;
 const ALL: [i32; 2] = [0, 1];
 
+#[test]
+fn another_number_of_partitions_than_the_topics_have_is_refused() {
+    let settings = Settings::of("partitions-differ").with("TOPICS__PARTITIONS", "2");
+    settings.run(&["topics", "apply"]).ended(0);
+    let mut gate = Gate::start(&settings.clone().with("TOPICS__PARTITIONS", "3"));
+    assert_eq!(gate.wait_end(), Some(2));
+    let said = gate.log();
+    assert!(said.contains("`topics.partitions`: expected 2") && said.contains("found 3"), "{said}");
+}
+
 /// A group that has come to the end of a staging with records in both partitions, and stopped in order.
 struct World {
     settings: Settings,

@@ -115,6 +115,33 @@ fn an_instance_that_owns_nothing_has_everything() {
     Proof::of(&settings).assert_matches(feed.expected());
 }
 
+#[test]
+fn lists_come_from_the_owners_whoever_is_asked() {
+    const PARTITIONS: i32 = 4;
+    // Nobody has a copy of what the other one owns.
+    let settings = prepare("owners-lists", PARTITIONS).with("PROCESS__REPLICAS", "none");
+    let mut feed = Feed::new(23, PARTITIONS);
+    let one = Gate::start(&settings);
+    one.wait_ready();
+    let other = Gate::start(&settings.clone().with("PROCESS__PEERS", &one.address()));
+    wait_owned(&[&one, &other], &[2, 2]);
+    flow(&settings, &mut feed);
+    wait_caught_up(&settings, PATIENCE);
+    let list = |gate: &Gate, question: &str| -> Value {
+        let (_, body) = gate.ask(&format!("/v1/symbols?limit=10000&{question}")).unwrap();
+        serde_json::from_str(&body).unwrap()
+    };
+    let count = |answer: &Value, of: &str| answer[of].as_array().map_or(0, Vec::len);
+    let (own, theirs) = (list(&other, "source=owner"), list(&one, "source=owner"));
+    assert_eq!((count(&own, "partitions"), count(&theirs, "partitions")), (2, 2));
+    let all = list(&other, "consistency=owner");
+    assert_eq!(count(&all, "symbols"), count(&own, "symbols") + count(&theirs, "symbols"));
+    assert!(count(&own, "symbols") > 0 && count(&theirs, "symbols") > 0, "{all}");
+    assert!(all["partitions"].as_array().unwrap().iter().all(|at| at["source"] == "owner"), "{all}");
+    // It has not been told of the other one.
+    assert_eq!(list(&one, "consistency=owner")["status"], 503);
+}
+
 fn symbol(number: usize) -> String {
     format!("LONG {number}")
 }

@@ -93,12 +93,15 @@ pub fn wait_for_brokers(
     }
 }
 
-/// The first of these topics that isn't there, if any.
-pub fn missing_topic(kafka: &KafkaConfig, topics: &[&String]) -> Result<Option<String>, KafkaError> {
+/// How many partitions each of these topics has; none where it isn't there.
+pub fn partition_counts(kafka: &KafkaConfig, topics: &[&String]) -> Result<Vec<Option<usize>>, KafkaError> {
     let client: BaseConsumer<Logged> = base_config(kafka, "wait").create_with_context(Logged)?;
     let metadata = client.client().fetch_metadata(None, TRY_TIMEOUT)?;
-    let known: Vec<&str> = metadata.topics().iter().map(rdkafka::metadata::MetadataTopic::name).collect();
-    Ok(topics.iter().find(|topic| !known.contains(&topic.as_str())).map(|topic| (*topic).clone()))
+    let count = |name: &&String| {
+        let known = metadata.topics().iter().find(|topic| topic.name() == name.as_str());
+        known.map(|topic| topic.partitions().len())
+    };
+    Ok(topics.iter().map(count).collect())
 }
 
 /// Whether `error` means that brokers could not be reached, rather than that they refused.

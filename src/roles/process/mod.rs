@@ -31,7 +31,7 @@ use tickgate_state::{Store, StoreError};
 use super::caught_up::stopped;
 use super::classes::{classes, tell_of_ending_calendars};
 use super::{Exit, Failure, Shutdown};
-use crate::config::{Config, JournalKind, Treatment};
+use crate::config::{Config, JournalKind, TopicsConfig, Treatment};
 use crate::core::processor::Progress;
 use crate::core::rules::{RuleSettings, Suspects};
 use crate::core::settings::{PAGE_SYMBOLS, SCAN_ROWS_MAX};
@@ -131,7 +131,7 @@ pub fn run(args: &Args, config: &Config) -> Result<Exit, Failure> {
     let pages = Pages { metrics, readiness: shared.readiness.clone(), instance: Some(shared.view.clone()) };
     shared.readiness.awaits("process", "brokers");
     let tell = config.process.state_dir.join("http");
-    let peers = query::Peers::new(config.process.peers.clone());
+    let peers = query::Peers::new(config.process.peers.clone(), config.topics.partitions);
     let queries = query::routes(query::Asked::new(Arc::clone(&shared.store), shared.view.clone(), peers));
     health::serve_with(config.process.http, Some(&tell), pages, queries).map_err(Failure::settings)?;
     if !wait_for_kafka(&shared)? {
@@ -245,9 +245,11 @@ fn wait_for_kafka(shared: &Shared) -> Result<bool, Failure> {
     let topics = &shared.config.topics;
     let names = [&topics.staging, &topics.stock_data, &topics.bad_data, &shared.changelog];
     loop {
-        match client::missing_topic(&shared.config.kafka, &names) {
-            Ok(None) => return Ok(true),
-            Ok(Some(topic)) => {
+        match client::partition_counts(&shared.config.kafka, &names) {
+            Ok(counts) => {
+                let Some((topic, _)) = names.iter().zip(&counts).find(|(_, count)| count.is_none()) else {
+                    return check_partitions(topics, &names, &counts).map(|()| true);
+                };
                 let awaited = format!("topic `{topic}`: `tickgate topics apply` creates it");
                 tracing::warn!("waiting for {awaited}");
                 shared.readiness.awaits("process", awaited);
@@ -258,6 +260,26 @@ fn wait_for_kafka(shared: &Shared) -> Result<bool, Failure> {
             return Ok(false);
         }
     }
+}
+
+/// The settings say where a symbol belongs: with another number of partitions in Kafka, some of them would be watched by
+/// nobody. Outputs may have more.
+fn check_partitions(
+    topics: &TopicsConfig,
+    names: &[&String],
+    counts: &[Option<usize>],
+) -> Result<(), Failure> {
+    let wanted = usize::try_from(topics.partitions).unwrap_or_default();
+    let is_output = |name: &String| *name == topics.stock_data || *name == topics.bad_data;
+    for (name, found) in names.iter().zip(counts).filter_map(|(name, count)| Some((name, (*count)?))) {
+        if found < wanted || found > wanted && !is_output(name) {
+            return Err(Failure::settings(anyhow!(
+                "`topics.partitions`: expected {found}, the number that topic `{name}` has, found {wanted}; set what is \
+                 there, or let `tickgate topics apply` change the topic"
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn settings(config: &Config, args: &Args) -> Settings {
