@@ -6,7 +6,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -19,7 +19,10 @@ use axum::{
     routing::get,
 };
 
-use super::{instance::InstanceView, metrics::Metrics};
+use super::{instance::InstanceView, listener::Listener, metrics::Metrics};
+
+/// Connections at a time.
+const CONNECTIONS_MAX: usize = 256;
 
 /// What a role still waits for. Clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -96,20 +99,14 @@ pub fn serve_with(
     own: Router,
 ) -> Result<SocketAddr, HealthError> {
     let failed = |cause| HealthError::Listen { address, cause };
-    let listener = TcpListener::bind(address).map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
+    let listener = Listener::bind(address).map_err(failed)?;
+    let bound = listener.bound;
     if let Some(path) = tell {
         write_whole(path, &format!("{bound}\n"))
             .map_err(|cause| HealthError::Tell { path: path.to_owned(), cause })?;
     }
     tracing::info!(http = %bound, "answers on http://{bound}");
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router(pages).merge(own)).await {
-            tracing::error!("the http server ended: {error}");
-        }
-    });
+    listener.serve(router(pages).merge(own), CONNECTIONS_MAX);
     Ok(bound)
 }
 

@@ -2,6 +2,7 @@
 
 pub mod health;
 pub mod instance;
+pub mod listener;
 pub mod logs;
 pub mod metrics;
 pub mod rarely;
