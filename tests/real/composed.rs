@@ -3,6 +3,10 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, ResourceSpecifier},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -97,6 +101,32 @@ impl Host {
         });
         role
     }
+}
+
+/// What `apache/kafka` takes from its environment beside the broker's settings.
+const NO_SETTINGS_OF_BROKERS: [&str; 2] = ["CLUSTER_ID", "KAFKA_HEAP_OPTS"];
+
+#[test]
+fn what_the_brokers_are_told_are_settings_that_brokers_have() {
+    let settings = Settings::of("composed-brokers");
+    let admin: AdminClient<_> =
+        ClientConfig::new().set("bootstrap.servers", settings.direct()).create().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let asked = admin.describe_configs([&ResourceSpecifier::Broker(1)], &AdminOptions::new());
+    let described = runtime.block_on(asked).unwrap().remove(0).unwrap();
+    let known = described.entry_map();
+    let mut count = 0;
+    for (name, service) in
+        services().iter().filter(|(name, _)| name.starts_with("kafka-") && *name != "kafka-ui")
+    {
+        let environment = service["environment"].as_object().unwrap();
+        for variable in environment.keys().filter(|name| !NO_SETTINGS_OF_BROKERS.contains(&name.as_str())) {
+            let setting = variable.strip_prefix("KAFKA_").unwrap().to_lowercase().replace('_', ".");
+            assert!(known.contains_key(setting.as_str()), "`{name}`: `{variable}` is no setting of a broker");
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count}");
 }
 
 #[test]
