@@ -5,18 +5,23 @@ use std::{
     env,
     io::{BufRead, BufReader},
     net::TcpStream,
+    os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use data_encoding::BASE64;
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::{Message, WebSocket, client};
 
-use crate::gate::PATIENCE;
-
+/// How long the page may take to come to what is waited for.
+const PATIENCE: Duration = Duration::from_mins(2);
 /// How long one answer of the browser may take.
 const ANSWER: Duration = Duration::from_secs(30);
 /// The names that packages give it.
@@ -37,7 +42,9 @@ impl Browser {
     /// Starts it with an empty page of that size.
     pub fn start(width: u32, height: u32) -> Self {
         let profile = tempfile::Builder::new().prefix("tickgate-browser.").tempdir().unwrap();
+        // A group of its own: Debian's program is a script that starts the browser and waits for it.
         let mut child = Command::new(binary())
+            .process_group(0)
             .args([
                 "--headless",
                 "--no-sandbox",
@@ -222,7 +229,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        let group = Pid::from_raw(self.child.id().try_into().expect("process ids are no larger"));
+        let _ = killpg(group, Signal::SIGKILL);
         let _ = self.child.wait();
         if thread::panicking() {
             eprintln!("---- the page's console\n{}", self.console.join("\n"));
