@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::report::{Breach, BreachKind, Count, Findings, Topic, Unjudged};
-use crate::model::row::{StoredDecimal, StoredLatest, StoredRow, cql_decimal};
+use crate::model::row::{StoredDecimal, StoredLatest, StoredRow, cql_decimal, unscaled};
 use crate::model::{Offset, Partition, Row, Source};
 
 /// A record of `stock_data`.
@@ -303,14 +303,9 @@ fn told_latest(stored: &StoredLatest) -> String {
 }
 
 /// As a person reads it, if it is one of ours.
-fn decimal((unscaled, scale): &StoredDecimal) -> String {
-    let sign = if unscaled.first().is_some_and(|byte| *byte >= 0x80) { 0xff } else { 0 };
-    let mut whole = [sign; 16];
-    match whole.len().checked_sub(unscaled.len()) {
-        Some(start) => {
-            whole[start..].copy_from_slice(unscaled);
-            format!("{}e{}", i128::from_be_bytes(whole), -i64::from(*scale))
-        }
-        None => format!("a number of {} bytes", unscaled.len()),
+fn decimal((bytes, scale): &StoredDecimal) -> String {
+    match unscaled(bytes) {
+        Some(unscaled) => format!("{unscaled}e{}", -i64::from(*scale)),
+        None => format!("a number of {} bytes", bytes.len()),
     }
 }

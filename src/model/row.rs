@@ -104,6 +104,25 @@ pub fn cql_decimal(number: Decimal) -> (Vec<u8>, i32) {
     (bytes[start..].to_vec(), scale)
 }
 
+/// The unscaled number of what is stored; none where it has more than 128 bits.
+pub fn unscaled(bytes: &[u8]) -> Option<i128> {
+    let sign = if bytes.first().is_some_and(|byte| *byte >= 0x80) { 0xff } else { 0 };
+    let mut whole = [sign; 16];
+    let start = whole.len().checked_sub(bytes.len())?;
+    whole[start..].copy_from_slice(bytes);
+    Some(i128::from_be_bytes(whole))
+}
+
+/// What `cql_decimal` wrote, digit for digit; none where somebody wrote what a [`Decimal`] cannot hold.
+pub fn decimal_of((bytes, scale): &StoredDecimal) -> Option<Decimal> {
+    let unscaled = unscaled(bytes)?;
+    let (unscaled, scale) = match u32::try_from(*scale) {
+        Ok(scale) => (unscaled, scale),
+        Err(_) => (unscaled.checked_mul(10_i128.checked_pow(scale.unsigned_abs())?)?, 0),
+    };
+    Decimal::try_from_i128_with_scale(unscaled, scale).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,14 +163,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn decimals_of_others_are_read_where_they_fit() {
+        let of = |bytes: &[u8], scale| decimal_of(&(bytes.to_vec(), scale)).map(|number| number.to_string());
+        let rows: [(&[u8], i32, Option<&str>); 8] = [
+            (&[0x49, 0xe0], 2, Some("189.12")),
+            (&[0xff, 0x7f], 0, Some("-129")),
+            (&[1], -3, Some("1000")),
+            (&[], 0, Some("0")),
+            (&[1], 29, None),
+            (&[1], -29, None),
+            (&[1], i32::MIN, None),
+            (&[1; 17], 0, None),
+        ];
+        for (bytes, scale, expected) in rows {
+            assert_eq!(of(bytes, scale).as_deref(), expected, "{bytes:?} {scale}");
+        }
+    }
+
     proptest! {
         #[test]
         fn decimals_read_back(mantissa in -(10_i128.pow(28) - 1)..10_i128.pow(28), scale in 0..=28_u32) {
-            let (bytes, found) = cql_decimal(Decimal::from_i128_with_scale(mantissa, scale));
-            let sign = if bytes[0] >= 0x80 { 0xff } else { 0 };
-            let mut whole = [sign; 16];
-            whole[16 - bytes.len()..].copy_from_slice(&bytes);
-            prop_assert_eq!((i128::from_be_bytes(whole), found), (mantissa, i32::try_from(scale).unwrap()));
+            let read = decimal_of(&cql_decimal(Decimal::from_i128_with_scale(mantissa, scale))).unwrap();
+            prop_assert_eq!((read.mantissa(), read.scale()), (mantissa, scale));
+        }
+
+        #[test]
+        fn whatever_is_stored_is_read_or_left(bytes in proptest::collection::vec(any::<u8>(), 0..20), scale: i32) {
+            let _ = decimal_of(&(bytes, scale));
         }
     }
 }

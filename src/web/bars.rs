@@ -1,10 +1,9 @@
 //! Prices over time as bars: first, highest, lowest and last price and the volume of equal steps of time. Pure.
-//!
-//! Prices are floats here and nowhere else: a pixel of a chart has fewer digits than they do.
 
 use std::collections::VecDeque;
 
-use serde::Serialize;
+use rust_decimal::Decimal;
+use serde::{Serialize, Serializer};
 
 /// Steps that a chart may have, in seconds.
 const STEPS_S: [i64; 7] = [10, 60, 300, 900, 3_600, 14_400, 86_400];
@@ -16,20 +15,25 @@ pub const COARSE_S: i64 = STEPS_S[2];
 const CHART_STEPS_MAX: i64 = 400;
 
 /// What the quotes of one step came to.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Bar {
     /// Where the step begins, in seconds since 1970.
     pub time: i64,
-    /// The first price.
-    pub open: f64,
+    /// The first price: every digit, as text.
+    #[serde(serialize_with = "text")]
+    pub open: Decimal,
     /// The highest.
-    pub high: f64,
+    #[serde(serialize_with = "text")]
+    pub high: Decimal,
     /// The lowest.
-    pub low: f64,
+    #[serde(serialize_with = "text")]
+    pub low: Decimal,
     /// The last.
-    pub close: f64,
+    #[serde(serialize_with = "text")]
+    pub close: Decimal,
     /// The volumes, added up.
-    pub volume: f64,
+    #[serde(serialize_with = "text")]
+    pub volume: Decimal,
     /// How many quotes.
     pub quotes: u32,
 }
@@ -82,7 +86,7 @@ impl Range {
 
 impl Bar {
     /// The bar of one quote, in a step of so many seconds.
-    pub fn of(time_ms: i64, step_s: i64, price: f64, volume: f64) -> Self {
+    pub fn of(time_ms: i64, step_s: i64, price: Decimal, volume: Decimal) -> Self {
         let time = floor(time_ms.div_euclid(1_000), step_s);
         Self { time, open: price, high: price, low: price, close: price, volume, quotes: 1 }
     }
@@ -103,7 +107,7 @@ impl Bar {
     fn add(&mut self, other: &Self) {
         self.high = self.high.max(other.high);
         self.low = self.low.min(other.low);
-        self.volume += other.volume;
+        self.volume = sum(self.volume, other.volume);
         self.quotes = self.quotes.saturating_add(other.quotes);
     }
 }
@@ -123,7 +127,7 @@ impl Bars {
     }
 
     /// Takes in a quote and keeps at most `keep` bars. One that is older than all that is kept is left out.
-    pub fn take(&mut self, time_ms: i64, price: f64, volume: f64, keep: usize) {
+    pub fn take(&mut self, time_ms: i64, price: Decimal, volume: Decimal, keep: usize) {
         let one = Bar::of(time_ms, self.step_s, price, volume);
         let at = self.kept.partition_point(|bar| bar.time < one.time);
         let is_newest = time_ms >= self.newest_ms;
@@ -152,13 +156,13 @@ impl Bars {
     }
 
     /// The price at a moment: the close of the last bar that had ended by then, where one of those is kept.
-    pub fn price_at(&self, time_s: i64) -> Option<f64> {
+    pub fn price_at(&self, time_s: i64) -> Option<Decimal> {
         let at = self.kept.partition_point(|bar| bar.time + self.step_s <= time_s);
         at.checked_sub(1).and_then(|before| self.kept.get(before)).map(|bar| bar.close)
     }
 
     /// The first price that is kept.
-    pub fn first_price(&self) -> Option<f64> {
+    pub fn first_price(&self) -> Option<Decimal> {
         self.kept.front().map(|bar| bar.open)
     }
 }
@@ -197,52 +201,85 @@ pub fn fuller(one: Vec<Bar>, other: Vec<Bar>) -> Vec<Bar> {
     all.into_values().collect()
 }
 
+/// What two volumes come to. Beyond 28 digits the last ones are rounded, beyond 10^28 it is the most there is.
+pub fn sum(one: Decimal, other: Decimal) -> Decimal {
+    one.checked_add(other).unwrap_or(Decimal::MAX)
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn text<S: Serializer>(number: &Decimal, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(number)
+}
+
 fn floor(time_s: i64, step_s: i64) -> i64 {
     time_s.div_euclid(step_s) * step_s
 }
 
 #[cfg(test)]
-#[allow(clippy::float_cmp)] // they are copied, not computed
 mod tests {
     use super::*;
 
-    fn bars(quotes: &[(i64, f64)]) -> Bars {
+    fn of(number: i64) -> Decimal {
+        number.into()
+    }
+
+    fn bars(quotes: &[(i64, i64)]) -> Bars {
         let mut bars = Bars::new(FINE_S);
         for (ms, price) in quotes {
-            bars.take(*ms, *price, 1.0, 4);
+            bars.take(*ms, of(*price), of(1), 4);
         }
         bars
     }
 
+    fn bar(time: i64, [open, high, low, close]: [i64; 4], quotes: u32) -> Bar {
+        let [open, high, low, close] = [open, high, low, close].map(of);
+        Bar { time, open, high, low, close, volume: quotes.into(), quotes }
+    }
+
     #[test]
     fn quotes_of_a_step_make_a_bar() {
-        let bars = bars(&[(1_000, 5.0), (9_999, 3.0), (5_000, 9.0), (10_000, 4.0)]);
+        let bars = bars(&[(1_000, 5), (9_999, 3), (5_000, 9), (10_000, 4)]);
         let all: Vec<Bar> = bars.since(0).collect();
-        let first = Bar { time: 0, open: 5.0, high: 9.0, low: 3.0, close: 3.0, volume: 3.0, quotes: 3 };
-        assert_eq!(all[0], first, "a late quote moves neither end");
-        assert_eq!((all[1].time, all[1].open, all.len()), (10, 4.0, 2));
+        assert_eq!(all[0], bar(0, [5, 9, 3, 3], 3), "a late quote moves neither end");
+        assert_eq!((all[1].time, all[1].open, all.len()), (10, of(4), 2));
     }
 
     #[test]
     fn only_the_newest_bars_are_kept() {
-        let mut bars = bars(&[(0, 1.0), (10_000, 2.0), (30_000, 4.0), (40_000, 5.0), (20_000, 3.0)]);
+        let mut bars = bars(&[(0, 1), (10_000, 2), (30_000, 4), (40_000, 5), (20_000, 3)]);
         let times = |bars: &Bars| bars.since(0).map(|bar| bar.time).collect::<Vec<_>>();
         assert_eq!(times(&bars), [10, 20, 30, 40]);
-        bars.take(1_000, 1.0, 1.0, 4);
+        bars.take(1_000, of(1), of(1), 4);
         assert_eq!(times(&bars), [10, 20, 30, 40], "older than all that is kept");
         assert_eq!(bars.since(25).count(), 2);
         assert_eq!(
             [bars.price_at(19), bars.price_at(39), bars.price_at(40), bars.first_price()],
-            [None, Some(3.0), Some(4.0), Some(2.0)]
+            [None, Some(of(3)), Some(of(4)), Some(of(2))]
         );
     }
 
     #[test]
     fn bars_merge_into_longer_steps() {
-        let bars = bars(&[(0, 1.0), (20_000, 7.0), (59_000, 2.0), (60_000, 3.0)]);
+        let bars = bars(&[(0, 1), (20_000, 7), (59_000, 2), (60_000, 3)]);
         let merged = merge(bars.since(0), 60);
-        let first = Bar { time: 0, open: 1.0, high: 7.0, low: 1.0, close: 2.0, volume: 3.0, quotes: 3 };
-        assert_eq!((merged[0], merged[1].time, merged.len()), (first, 60, 2));
+        assert_eq!((merged[0], merged[1].time, merged.len()), (bar(0, [1, 7, 1, 2], 3), 60, 2));
+    }
+
+    #[test]
+    fn no_digit_is_lost() {
+        let exact = |text: &str| Decimal::from_str_exact(text).unwrap();
+        let mut bars = Bars::new(FINE_S);
+        for (ms, price) in [(0, "0.1234567890123456789012345678"), (1, "1234567890123456789012345678")] {
+            bars.take(ms, exact(price), exact("0.1"), 4);
+        }
+        bars.take(2, exact("1"), exact("0.2"), 4);
+        let told = serde_json::to_value(bars.since(0).next().unwrap()).unwrap();
+        let expected = serde_json::json!({
+            "time": 0, "open": "0.1234567890123456789012345678", "high": "1234567890123456789012345678",
+            "low": "0.1234567890123456789012345678", "close": "1", "volume": "0.4", "quotes": 3,
+        });
+        assert_eq!(told, expected);
+        assert_eq!(sum(Decimal::MAX, Decimal::ONE), Decimal::MAX);
     }
 
     #[test]
@@ -254,10 +291,10 @@ mod tests {
 
     #[test]
     fn of_two_views_the_fuller_one_is_shown() {
-        let bar = |time: i64, price, quotes| Bar { quotes, ..Bar::of(time * 1_000, 10, price, 1.0) };
-        let one = vec![bar(0, 1.0, 5), bar(10, 1.0, 1)];
-        let other = vec![bar(10, 2.0, 3), bar(20, 2.0, 1)];
+        let flat = |time, price, quotes| bar(time, [price; 4], quotes);
+        let one = vec![flat(0, 1, 5), flat(10, 1, 1)];
+        let other = vec![flat(10, 2, 3), flat(20, 2, 1)];
         let both: Vec<_> = fuller(one, other).iter().map(|bar| (bar.time, bar.open)).collect();
-        assert_eq!(both, [(0, 1.0), (10, 2.0), (20, 2.0)]);
+        assert_eq!(both, [(0, of(1)), (10, of(2)), (20, of(2))]);
     }
 }

@@ -162,6 +162,7 @@ impl Board {
     /// What is read of the topics goes back to there.
     pub fn set_read_since(&self, since: WallTime) {
         *lock(&self.shared.read_since) = Some(since);
+        self.market().set_read_since(since.0);
     }
 
     /// Tells everybody who listens what has changed, for ever.
@@ -233,7 +234,8 @@ impl Board {
         })
     }
 
-    pub(super) fn table(&self) -> Option<Arc<Cassandra>> {
+    /// The table, once there is a session.
+    pub fn table(&self) -> Option<Arc<Cassandra>> {
         lock(&self.shared.table).clone()
     }
 

@@ -175,17 +175,22 @@ impl Gathered {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::float_cmp)] // they are copied, not computed
     use super::*;
+    use rust_decimal::Decimal;
+
+    fn point(time_ms: i64, price: i64) -> Point {
+        Point { time_ms, price: price.into(), volume: Decimal::ONE }
+    }
 
     #[test]
     fn rows_that_come_newest_first_make_the_same_bars() {
         let mut gathered = Gathered::new(FINE_S);
-        for (time_ms, price) in [(29_000, 5.0), (25_000, 9.0), (21_000, 2.0), (3_000, 7.0)] {
-            assert!(gathered.take(Point { time_ms, price, volume: 1.0 }));
+        for (time_ms, price) in [(29_000, 5), (25_000, 9), (21_000, 2), (3_000, 7)] {
+            assert!(gathered.take(point(time_ms, price)));
         }
         let told = gathered.into_told(0, 30);
-        let last = Bar { time: 20, open: 2.0, high: 9.0, low: 2.0, close: 5.0, volume: 3.0, quotes: 3 };
+        let [open, high, low, close] = [2, 9, 2, 5].map(Decimal::from);
+        let last = Bar { time: 20, open, high, low, close, volume: 3.into(), quotes: 3 };
         assert_eq!((told.bars.len(), told.bars[1], told.step_s), (2, last, 10));
         assert_eq!(told.complete_from, None);
     }
@@ -193,7 +198,7 @@ mod tests {
     #[test]
     fn a_chart_ends_where_there_is_too_much_of_it() {
         let mut gathered = Gathered::new(FINE_S);
-        let taken = (1_i64..).take_while(|n| gathered.take(Point { time_ms: -n, price: 1.0, volume: 1.0 }));
+        let taken = (1_i64..).take_while(|n| gathered.take(point(-n, 1)));
         assert_eq!(taken.count(), ROWS_MAX - 1);
         let told = gathered.into_told(-1_000, 0);
         assert_eq!(told.complete_from, Some(EventTime(-i64::try_from(ROWS_MAX).unwrap())));

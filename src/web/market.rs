@@ -21,14 +21,18 @@ use crate::query::SymbolState;
 
 /// Symbols that are shown; what comes beyond is counted.
 pub const SYMBOLS_MAX: usize = 50_000;
-/// Bars of all symbols together, some 60 bytes each.
-const BARS_MAX: usize = 2_000_000;
+/// Bars of all symbols together, some 100 bytes each.
+const BARS_MAX: usize = 1_500_000;
+/// Bars of each kind that every symbol has room for.
+const BARS_MIN: usize = 8;
 /// Fine bars of a symbol: a little more than an hour of them.
 const FINE_MAX: usize = 370;
 /// Coarse bars of a symbol: three days of them.
 const COARSE_MAX: usize = 864;
 /// Silences of a symbol that are remembered.
 const SILENCES_MAX: usize = 20;
+/// How often the table is asked for a day's first quote, where it has none so far that is as old as those that were read.
+const OPEN_TRIES_MAX: u8 = 10;
 /// For how long a mark is shown.
 const MARK_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 86_400_000;
@@ -60,12 +64,13 @@ pub struct Row {
     pub version: u64,
     /// The price of the highest event time: every digit, as text. None before a quote has been read.
     pub last_price: Option<String>,
-    /// Change in percent since the first quote read of the day (UTC) of the last one.
+    /// Change in percent since the first quote of the day (UTC) of the last one: by the table, where there is one, else
+    /// the first that was read.
     pub change_day: Option<f64>,
     /// Change in percent against the price an hour ago, or against the first one read since.
     pub change_hour: Option<f64>,
-    /// Volume read of the day (UTC) of the last quote.
-    pub volume: f64,
+    /// Volume read of the day (UTC) of the last quote: every digit, as text.
+    pub volume: String,
     /// The highest event time.
     pub last_seen: Option<EventTime>,
     /// The highest level at which the present silence has been reported; none while it is heard of.
@@ -115,6 +120,7 @@ pub struct Market {
     version: u64,
     left_out: u64,
     trades: u64,
+    read_since_ms: i64,
 }
 
 #[derive(Debug)]
@@ -123,14 +129,18 @@ struct Entry {
     held_to: ClassId,
     version: u64,
     is_changed: bool,
-    price: Option<(Decimal, f64)>,
+    price: Option<Decimal>,
     last_ms: i64,
     listed_ms: Option<i64>,
     heard_ms: i64,
     removed_ms: Option<i64>,
+    remembered_ms: i64,
     day: i64,
-    day_open: f64,
-    day_volume: f64,
+    day_open: Decimal,
+    day_first_ms: i64,
+    is_open_sure: bool,
+    open_tries: u8,
+    day_volume: Decimal,
     level: Option<Level>,
     class: Option<String>,
     marks: Vec<(String, i64)>,
@@ -150,15 +160,16 @@ impl Market {
             version: 0,
             left_out: 0,
             trades: 0,
+            read_since_ms: i64::MAX,
         }
     }
 
     /// Takes in a record of `stock_data`.
     pub fn trade(&mut self, trade: &Trade<'_>) {
         self.trades += 1;
-        let keep = self.keep();
+        let (keep, read_since_ms) = (self.keep(), self.read_since_ms);
         let Some(at) = self.find_or_add(trade.symbol) else { return };
-        self.entries[at].trade(trade, keep);
+        self.entries[at].trade(trade, keep, read_since_ms);
         self.change(at);
     }
 
@@ -183,6 +194,32 @@ impl Market {
         let Some(at) = self.find_or_add(&state.symbol) else { return };
         self.entries[at].remembered(state);
         self.change(at);
+    }
+
+    /// All that was accepted since then is read.
+    pub fn set_read_since(&mut self, since_ms: i64) {
+        self.read_since_ms = since_ms;
+    }
+
+    /// Symbols, at most so many, of which the first quote of the day may not have been read, with that day (since 1970,
+    /// UTC); `again` also those of which the table had nothing so old when it was asked.
+    pub fn without_open(&self, most: usize, again: bool) -> Vec<(Arc<str>, i64)> {
+        let is_due = |tries| tries == 0 || again && tries < OPEN_TRIES_MAX;
+        let unsure = |entry: &&Entry| !entry.is_open_sure && is_due(entry.open_tries);
+        let unsure = self.entries.iter().filter(unsure).take(most);
+        unsure.map(|entry| (Arc::clone(&entry.symbol), entry.day)).collect()
+    }
+
+    /// The time and price of the first quote of a day, as the table has it; that may be behind what was read.
+    pub fn opened(&mut self, symbol: &str, day: i64, first: Option<(i64, Decimal)>) {
+        let Some(&at) = self.index.get(symbol).filter(|at| self.entries[**at].day == day) else { return };
+        let entry = &mut self.entries[at];
+        entry.open_tries += 1;
+        entry.is_open_sure = first.is_some_and(|(time_ms, _)| time_ms <= entry.day_first_ms);
+        if let Some((time_ms, price)) = first.filter(|(time_ms, _)| *time_ms < entry.day_first_ms) {
+            (entry.day_first_ms, entry.day_open) = (time_ms, price);
+            self.change(at);
+        }
     }
 
     /// Whether symbols that were not read of can still be taken in.
@@ -241,7 +278,7 @@ impl Market {
     /// Bars of each kind that are kept of a symbol.
     fn keep(&self) -> (usize, usize) {
         let each = BARS_MAX / self.entries.len().max(1);
-        let part = |max: usize| (max * each / (FINE_MAX + COARSE_MAX)).clamp(12, max);
+        let part = |max: usize| (max * each / (FINE_MAX + COARSE_MAX)).clamp(BARS_MIN, max);
         (part(FINE_MAX), part(COARSE_MAX))
     }
 
@@ -283,9 +320,13 @@ impl Entry {
             listed_ms: None,
             heard_ms: i64::MIN,
             removed_ms: None,
+            remembered_ms: i64::MIN,
             day: i64::MIN,
-            day_open: 0.0,
-            day_volume: 0.0,
+            day_open: Decimal::ZERO,
+            day_first_ms: i64::MAX,
+            is_open_sure: true,
+            open_tries: 0,
+            day_volume: Decimal::ZERO,
             level: None,
             class: None,
             marks: Vec::new(),
@@ -295,11 +336,10 @@ impl Entry {
         }
     }
 
-    fn trade(&mut self, trade: &Trade<'_>, (fine, coarse): (usize, usize)) {
+    fn trade(&mut self, trade: &Trade<'_>, (fine, coarse): (usize, usize), read_since_ms: i64) {
         self.heard_ms = self.heard_ms.max(trade.kafka_ms);
         self.removed_ms = self.removed_ms.filter(|removed| trade.kafka_ms <= *removed);
-        let price = trade.price.to_f64().unwrap_or_default();
-        let volume = trade.volume.to_f64().unwrap_or_default();
+        let (price, volume) = (trade.price, trade.volume);
         self.fine.take(trade.time_ms, price, volume, fine);
         self.coarse.take(trade.time_ms, price, volume, coarse);
         for mark in &trade.marks {
@@ -308,20 +348,24 @@ impl Entry {
         }
         let day = trade.time_ms.div_euclid(DAY_MS);
         if day > self.day {
-            (self.day, self.day_open, self.day_volume) = (day, price, 0.0);
+            // Only before the first quote that was read there may be others of its day.
+            self.is_open_sure = self.day > i64::MIN || read_since_ms <= day.saturating_mul(DAY_MS);
+            (self.day, self.day_open, self.day_volume) = (day, price, Decimal::ZERO);
+            self.day_first_ms = trade.time_ms;
         }
         if day == self.day {
-            self.day_volume += volume;
+            self.day_volume = bars::sum(self.day_volume, volume);
         }
         // What is late is no news of the price.
         if trade.time_ms >= self.last_ms {
-            self.price = Some((trade.price, price));
+            self.price = Some(price);
             self.last_ms = trade.time_ms;
         }
     }
 
     fn removed(&mut self, kafka_ms: i64) {
-        if self.heard_ms > kafka_ms {
+        // Quotes that were not read are later too, where the gate remembers them.
+        if self.heard_ms.max(self.remembered_ms) > kafka_ms {
             return;
         }
         self.removed_ms = Some(kafka_ms);
@@ -334,8 +378,9 @@ impl Entry {
     fn remembered(&mut self, state: &SymbolState) {
         self.removed_ms = None;
         let price = state.last_price.as_deref().and_then(|text| text.parse::<Decimal>().ok());
-        self.price = price.map(|price| (price, price.to_f64().unwrap_or_default())).or(self.price);
+        self.price = price.or(self.price);
         self.last_ms = state.last_seen.map_or(self.last_ms, |seen| seen.0);
+        self.remembered_ms = self.last_ms;
         self.listed_ms = state.listed_at.map(|listed| listed.0);
         self.level = state.level;
         if let (Some(level), Some(from)) = (state.level, state.silence_from) {
@@ -376,8 +421,6 @@ impl Entry {
     }
 
     fn row(&self, now_ms: i64, class: &Class) -> Row {
-        let percent = |now: f64, then: f64| (then > 0.0).then(|| (now - then) / then * 100.0);
-        let price = self.price.map(|(_, price)| price);
         let hour_ago = self.price_at(now_ms.div_euclid(1_000) - HOUR_S);
         let seen = Some(self.last_ms).filter(|ms| *ms > i64::MIN);
         let silence_from = seen.or(self.listed_ms).filter(|_| self.removed_ms.is_none());
@@ -389,10 +432,10 @@ impl Entry {
         Row {
             symbol: self.symbol.to_string(),
             version: self.version,
-            last_price: self.price.map(|(exact, _)| exact.to_string()),
-            change_day: price.and_then(|price| percent(price, self.day_open)),
-            change_hour: price.zip(hour_ago).and_then(|(price, then)| percent(price, then)),
-            volume: self.day_volume,
+            last_price: self.price.map(|price| price.to_string()),
+            change_day: self.price.and_then(|price| percent(price, self.day_open)),
+            change_hour: self.price.zip(hour_ago).and_then(|(price, then)| percent(price, then)),
+            volume: self.day_volume.to_string(),
             last_seen: seen.map(EventTime),
             level: self.level,
             is_removed: self.removed_ms.is_some(),
@@ -405,7 +448,7 @@ impl Entry {
 
     /// The price at a moment, else the first one that is known after. The more symbols there are, the later the fine
     /// bars begin.
-    fn price_at(&self, time_s: i64) -> Option<f64> {
+    fn price_at(&self, time_s: i64) -> Option<Decimal> {
         let fine = self.fine.price_at(time_s);
         fine.or_else(|| self.coarse.price_at(time_s)).or_else(|| self.coarse.first_price())
     }
@@ -425,4 +468,10 @@ impl Entry {
         let step_s = if step_s < COARSE_S && !has_all(&self.fine) { COARSE_S } else { step_s };
         Past { step_s, bars, silences: self.silences.iter().cloned().collect() }
     }
+}
+
+/// The change in percent, to the digits that a float has; none against nothing.
+fn percent(now: Decimal, then: Decimal) -> Option<f64> {
+    let (now, then) = (now.to_f64()?, then.to_f64()?);
+    (then > 0.0).then(|| (now - then) / then * 100.0)
 }

@@ -21,6 +21,8 @@ use super::{assets, stream};
 use crate::model::{Level, Offset, Partition, WallTime};
 use crate::query::{Pairs, Refused, answer, bad_path, bad_query, distinct, level_of, limit, shown, unknown};
 
+/// Stale symbols that are listed with what else is of quality; `/v1/markets?level=` has all.
+const STALE_MAX: usize = 1_000;
 /// Rows of a page where none are asked for.
 const LIMIT: usize = 100;
 
@@ -174,13 +176,12 @@ fn absent(symbol: &str) -> Refused {
 }
 
 async fn quality(State(board): State<Board>) -> Response {
-    let stale: Vec<Row> = {
-        let mut stale: Vec<Row> =
-            board.market().rows(WallTime::now().0).filter(|row| row.level.is_some()).collect();
-        stale.sort_unstable_by_key(|row| row.last_seen);
-        stale.truncate(1_000);
-        stale
-    };
+    let mut stale: Vec<Row> =
+        board.market().rows(WallTime::now().0).filter(|row| row.level.is_some()).collect();
+    let stale_count = stale.len();
+    // Those first that come to another level.
+    stale.sort_unstable_by_key(|row| (row.level, row.last_seen));
+    stale.truncate(STALE_MAX);
     let quality = board.quality();
     let minutes: Vec<&Minute> = quality.minutes().collect();
     let events: Vec<_> = quality.events().take(LIMIT).collect();
@@ -193,6 +194,7 @@ async fn quality(State(board): State<Board>) -> Response {
         "events": events,
         "silent_feeds": feeds,
         "stale": stale,
+        "stale_count": stale_count,
     })))
 }
 

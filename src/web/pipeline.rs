@@ -24,6 +24,14 @@ pub struct Answer {
     pub awaited: Option<String>,
 }
 
+impl Answer {
+    /// The partitions whose state is there their owner's.
+    pub fn owned(&self) -> impl Iterator<Item = Partition> {
+        let all = self.stores.iter().flat_map(|stores| &stores.partitions);
+        all.filter(|at| at.source == "owner").map(|at| at.partition)
+    }
+}
+
 /// `/v1/instance`, as far as it is shown.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[allow(missing_docs)] // they are the page's own
@@ -216,6 +224,14 @@ impl Pipeline {
             }
         }
         rows.into_values().collect()
+    }
+}
+
+impl Pipeline {
+    /// Partitions of which somebody has a copy, and that nobody owns who answers.
+    pub fn orphans(&self) -> Vec<Partition> {
+        let rows = self.partitions().into_iter().filter(|row| row.owner.is_none());
+        rows.map(|row| row.partition).collect()
     }
 }
 

@@ -136,7 +136,7 @@ fn whatever_a_symbol_is_called_it_is_data() {
         assert_eq!((one.status, &one.json()["symbol"]), (200, &name.into()));
         assert_eq!(one.json()["last_price"], "189.12");
         let past = page.ask(&format!("/v1/markets/{}/history?range=1h", encoded(name))).json();
-        assert_eq!((&past["source"], &past["bars"][0]["close"]), (&"memory".into(), &189.12.into()));
+        assert_eq!((&past["source"], &past["bars"][0]["close"]), (&"memory".into(), &"189.12".into()));
         let csv = page.ask(&format!("/v1/markets/{}/history.csv", encoded(name)));
         assert!(csv.body.contains(",189.12,1,1\n") && !csv.head.contains("\nx-injected"), "{}", csv.head);
         assert!(csv.head.contains("content-type: text/csv"), "{}", csv.head);

@@ -1,5 +1,6 @@
-//! Asks the instances how they are, each by itself, so that one that hangs holds up none; and once, in pages, what they
-//! remember of symbols: who fell silent before what is read of the topics begins is known to nobody else.
+//! Asks the instances how they are, each by itself, so that one that hangs holds up none; and, in pages, what they
+//! remember of the symbols of their partitions: who fell silent before what is read of the topics begins is known to
+//! nobody else, and who was removed a moment ago only to the owner.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -19,6 +20,8 @@ use crate::query::{ANSWER_BYTES_MAX, Symbols, body_of};
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Symbols that are asked for at a time, once a second.
 const PAGE_SYMBOLS: usize = 5_000;
+/// After so long, partitions that nobody owns who is asked are told of by who has a copy.
+const ORPHANS_AFTER: Duration = Duration::from_secs(30);
 /// How long one answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often a name is looked up, and how long that may take.
@@ -120,26 +123,51 @@ impl Behind {
 async fn watch(client: &Client, board: &Board, address: &str) {
     let mut tick = tokio::time::interval(ASK_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut pages = Some(String::new());
+    let (mut pages, mut asked_of) = (None, BTreeSet::new());
+    // Where not all instances are listed, a copy says more than nobody.
+    let mut orphans_at = Some(Instant::now() + ORPHANS_AFTER);
+    let mut is_copy = false;
     loop {
         tick.tick().await;
         let answer = ask(client, address).await;
         // Before it is ready, it may not have all of its state yet.
-        let can_tell = answer.as_ref().is_ok_and(|told| told.instance.is_some() && told.awaited.is_none());
+        let told = answer.as_ref().ok().filter(|told| told.instance.is_some() && told.awaited.is_none());
+        let can_tell = told.is_some();
+        if let Some(told) = told {
+            let before = asked_of.len();
+            asked_of.extend(told.owned());
+            // What it has taken over may be what nobody has been asked for.
+            if asked_of.len() > before {
+                (pages, is_copy) = (Some(String::new()), false);
+            } else if pages.is_none() && orphans_at.take_if(|at| *at <= Instant::now()).is_some() {
+                (pages, is_copy) = (Some(String::new()), true);
+            }
+        }
         board.told(address, answer);
         if let Some(cursor) = pages.as_deref().filter(|_| can_tell)
-            && let Ok(Some(page)) = symbols(client, address, cursor).await
+            && let Ok(Some(mut page)) = symbols(client, address, cursor, is_copy).await
         {
+            if is_copy {
+                let orphans = board.pipeline().orphans();
+                page.symbols.retain(|symbol| orphans.contains(&symbol.partition));
+            }
             let has_room = board.remembered(&page.symbols);
             pages = page.next.filter(|_| has_room);
         }
     }
 }
 
-/// A page of what an instance remembers, from a cursor on; the first one from none.
-async fn symbols(client: &Client, address: &str, cursor: &str) -> Result<Option<Symbols>, String> {
+/// A page of what an instance remembers of the partitions that it owns, or has a copy of too, from a cursor on; the first
+/// one from none.
+async fn symbols(
+    client: &Client,
+    address: &str,
+    cursor: &str,
+    is_copy: bool,
+) -> Result<Option<Symbols>, String> {
     let mut url = Url::parse(&format!("http://{address}/v1/symbols")).map_err(|error| error.to_string())?;
-    url.query_pairs_mut().append_pair("limit", &PAGE_SYMBOLS.to_string());
+    let source = if is_copy { "any" } else { "owner" };
+    url.query_pairs_mut().append_pair("source", source).append_pair("limit", &PAGE_SYMBOLS.to_string());
     if !cursor.is_empty() {
         url.query_pairs_mut().append_pair("cursor", cursor);
     }

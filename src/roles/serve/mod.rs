@@ -21,6 +21,9 @@ const KAFKA: &str = "kafka";
 const CASSANDRA: &str = "cassandra";
 /// Pause before Cassandra is tried again.
 const PAUSE: Duration = Duration::from_secs(2);
+/// How often it is asked whether it is there, and how long the answer may take.
+const PING_EVERY: Duration = Duration::from_secs(5);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two looks at the wish to stop.
 const LOOK_EVERY: Duration = Duration::from_hours(1);
 
@@ -46,6 +49,8 @@ pub fn run(_args: &Args, config: &Config) -> Result<Exit, Failure> {
     if config.serve.history == HistoryKind::Cassandra {
         readiness.awaits(CASSANDRA, "a session");
         tokio::spawn(connect(config.clone(), board.clone(), readiness.clone()));
+        let asking = board.clone();
+        tokio::spawn(async move { web::watch_opens(&asking).await });
     }
 
     let topics = [config.topics.stock_data.as_str(), config.topics.bad_data.as_str()];
@@ -61,7 +66,7 @@ pub fn run(_args: &Args, config: &Config) -> Result<Exit, Failure> {
     Ok(Exit::Whole)
 }
 
-/// Tries until there is a session. What must be changed by somebody is said, and tried again all the same: the page
+/// Tries until there is a session, and then says when it does not answer any more. What must be changed by somebody is said, and tried again all the same: the page
 /// is worth having without.
 async fn connect(config: Config, board: Board, readiness: Readiness) {
     let mut said = String::new();
@@ -70,7 +75,7 @@ async fn connect(config: Config, board: Board, readiness: Readiness) {
             Ok(table) => {
                 board.set_table(table);
                 readiness.met(CASSANDRA);
-                return;
+                break;
             }
             Err(error) => {
                 readiness.awaits(CASSANDRA, format!("a session: {error}"));
@@ -81,5 +86,15 @@ async fn connect(config: Config, board: Board, readiness: Readiness) {
             }
         }
         tokio::time::sleep(PAUSE).await;
+    }
+    // The driver finds it again by itself; whoever looks at the page should know meanwhile.
+    loop {
+        tokio::time::sleep(PING_EVERY).await;
+        let Some(table) = board.table() else { continue };
+        match tokio::time::timeout(PING_TIMEOUT, table.ping()).await {
+            Ok(Ok(())) => readiness.met(CASSANDRA),
+            Ok(Err(error)) => readiness.awaits(CASSANDRA, format!("an answer: {error}")),
+            Err(_) => readiness.awaits(CASSANDRA, format!("an answer, for more than {PING_TIMEOUT:?}")),
+        }
     }
 }

@@ -93,6 +93,6 @@ impl Cassandra {
     }
 }
 
-fn stored(decimal: CqlDecimal) -> StoredDecimal {
+pub(super) fn stored(decimal: CqlDecimal) -> StoredDecimal {
     decimal.into_signed_be_bytes_and_exponent()
 }

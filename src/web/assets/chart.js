@@ -207,12 +207,13 @@ class Panel {
   }
 
   drawn(bar) {
-    if (kind === "line") return { time: bar.time, value: bar.close };
-    return { time: bar.time, open: bar.open, high: bar.high, low: bar.low, close: bar.close };
+    const [open, high, low, close] = [bar.open, bar.high, bar.low, bar.close].map(Number);
+    return kind === "line" ? { time: bar.time, value: close } : { time: bar.time, open, high, low, close };
   }
 
   drawnVolume(bar) {
-    return { time: bar.time, value: bar.volume, color: bar.close >= bar.open ? color("--up-soft") : color("--down-soft") };
+    const rose = Number(bar.close) >= Number(bar.open);
+    return { time: bar.time, value: Number(bar.volume), color: rose ? color("--up-soft") : color("--down-soft") };
   }
 
   at(time) {
@@ -234,7 +235,8 @@ class Panel {
     const added = Math.max(0, row.volume - (this.volumeSeen ?? row.volume));
     this.volumeSeen = row.volume;
     if (!this.last || time > this.last.time) {
-      this.last = { time, open: row.price, high: row.price, low: row.price, close: row.price, volume: added, quotes: 1 };
+      const price = row.last_price;
+      this.last = { time, open: price, high: price, low: price, close: price, volume: added, quotes: 1 };
       this.history.bars.push(this.last);
       this.bars?.set(time, this.last);
       // What was drawn as empty is so no more.
@@ -244,10 +246,10 @@ class Panel {
       }
     } else {
       const last = this.last;
-      last.close = row.price;
-      last.high = Math.max(last.high, row.price);
-      last.low = Math.min(last.low, row.price);
-      last.volume += added;
+      last.close = row.last_price;
+      last.high = greater(last.high, row.last_price);
+      last.low = lesser(last.low, row.last_price);
+      last.volume = Number(last.volume) + added;
     }
     this.price.update(this.drawn(this.last));
     this.volume.update(this.drawnVolume(this.last));
@@ -270,25 +272,30 @@ class Panel {
     );
   }
 
-  /** The numbers of a bar, or of the last one. */
+  /** The numbers of a bar, or of the last one; of prices every digit. */
   tell(bar) {
     const one = bar ?? this.last;
     if (!one) return;
-    const places = decimals(this.now().last_price);
-    const [open, high, low, close] = [one.open, one.high, one.low, one.close].map((price) => price.toFixed(places));
+    const { open, high, low, close } = one;
     const time = moment(new Date(one.time * 1000).toISOString());
-    element("legend").textContent = `${time}   O ${open}  H ${high}  L ${low}  C ${close}  V ${compact(one.volume)}`;
+    element("legend").textContent = `${time}   O ${open}  H ${high}  L ${low}  C ${close}  V ${compact(Number(one.volume))}`;
   }
 
   /** The chart for those who don't see it. */
   words() {
     const bars = this.history.bars;
     if (bars.length === 0) return `${this.symbol}: no quotes in this range`;
-    const low = Math.min(...bars.map((bar) => bar.low));
-    const high = Math.max(...bars.map((bar) => bar.high));
+    const low = bars.map((bar) => bar.low).reduce(lesser);
+    const high = bars.map((bar) => bar.high).reduce(greater);
     return `${this.symbol}, range ${range}: from ${bars[0].open} to ${bars.at(-1).close}, lowest ${low}, highest ${high}`;
   }
 }
+
+/** Of two prices with all their digits the greater one, as floats tell. @param {string} a @param {string} b */
+const greater = (a, b) => (Number(b) > Number(a) ? b : a);
+
+/** The lesser one. @param {string} a @param {string} b */
+const lesser = (a, b) => (Number(b) < Number(a) ? b : a);
 
 /** Places behind the point of an exact price; a chart shows eight at most. */
 function decimals(price) {

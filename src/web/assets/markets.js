@@ -38,7 +38,7 @@ const COLUMNS = [
   {
     id: "day",
     label: "Day",
-    hint: "Change since the first quote read of the day, UTC",
+    hint: "Change since the first quote of the day (UTC) that is known",
     text: (row) => change(row.change_day),
     look: (row) => tone(row.change_day),
     order: (a, b) => number(a.change_day) - number(b.change_day),
@@ -117,7 +117,7 @@ function take(row) {
     element("announce").textContent = `${row.symbol} ${standing(row)}`;
   }
   const target = known ?? { name: row.symbol.toLowerCase() };
-  Object.assign(target, timed(row), { price, flash, flashedAt });
+  Object.assign(target, timed(row), { price, volume: Number(row.volume), flash, flashedAt });
   if (!known) rows.set(row.symbol, target);
   return !known || levelChanged || markChanged;
 }

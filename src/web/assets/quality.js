@@ -11,6 +11,8 @@ const MINUTES = 60;
 /** Rules with a colour of their own; the rest share one. */
 const COLOURS = 7;
 const REFRESH_MS = 1_000;
+/** Silent symbols that are listed. */
+const SILENT_MAX = 40;
 
 const view = /** @type {HTMLElement} */ (document.getElementById("quality"));
 let wanted = false;
@@ -203,8 +205,13 @@ function detail(one) {
 /** Silent symbols, and those that come to their next level soon, by the time that is left. */
 function showSilent() {
   const now = serverNow();
-  const stale = quality.stale.slice(0, 40).map(timed);
   const at = (row) => next(row)?.at ?? Infinity;
+  // Those that come to another level first, by when.
+  const stale = quality.stale
+    .map(timed)
+    .sort((a, b) => (at(a) === at(b) ? 0 : at(a) - at(b)))
+    .slice(0, SILENT_MAX);
+  const more = quality.stale_count - stale.length;
   const soon = symbolRows()
     .filter((row) => row.level === null && row.seen !== null && isNear(row, now))
     .sort((a, b) => at(a) - at(b))
@@ -219,5 +226,6 @@ function showSilent() {
   ]);
   places.silent.replaceChildren(
     rows.length === 0 ? h("p", { class: "dim" }, "Every symbol is heard of.") : table("Silent symbols", ["Symbol", "State", "Silent for", "Last seen"], rows),
+    more > 0 ? h("p", { class: "dim" }, `${whole(more)} more are silent: Markets, “stale”, has all.`) : "",
   );
 }

@@ -1,4 +1,4 @@
-//! Charts from Cassandra, and without it.
+//! Charts from Cassandra, and the first price of a day. What is shown while it is away: `alerts/table.rs`.
 
 use serde_json::Value;
 
@@ -30,7 +30,8 @@ fn charts_come_from_the_table_and_say_so() {
     assert_eq!(gate.terminate(), Some(0));
 
     // Nothing is read of the topics, so that what is shown is the table's.
-    let page = settings.with("SERVE__HISTORY", "cassandra").with("SERVE__LOOK_BACK_RECORDS", "0");
+    let settings = settings.with("SERVE__HISTORY", "cassandra");
+    let page = settings.clone().with("SERVE__LOOK_BACK_RECORDS", "0");
     let page = Role::start(&page, &["serve"]);
     page.wait_ready();
     let ask = |range: &str| -> Value {
@@ -42,15 +43,28 @@ fn charts_come_from_the_table_and_say_so() {
         })
     };
     for (range, closes) in [
-        ("1h", vec![4.0]),
-        ("1d", vec![2.0, 3.0, 4.0]),
-        ("3d", vec![1.0, 2.0, 3.0, 4.0]),
-        ("all", vec![1.0, 2.0, 3.0, 4.0]),
+        ("1h", vec!["4.00"]),
+        ("1d", vec!["2.00", "3.00", "4.00"]),
+        ("3d", vec!["1.00", "2.00", "3.00", "4.00"]),
+        ("all", vec!["1.00", "2.00", "3.00", "4.00"]),
     ] {
         let past = ask(range);
         let bars = past["bars"].as_array().unwrap();
-        let found: Vec<f64> = bars.iter().map(|bar| bar["close"].as_f64().unwrap()).collect();
+        let found: Vec<&str> = bars.iter().map(|bar| bar["close"].as_str().unwrap()).collect();
         assert_eq!(found, closes, "{range}: {past}");
         assert_eq!(past["note"], Value::Null);
     }
+    drop(page);
+
+    // One quote is read, with the marker of its commit, and the day began before it.
+    let page = settings.with("SERVE__LOOK_BACK_RECORDS", "2");
+    let page = Role::start(&page, &["serve"]);
+    let day = |hours: i64| (now - hours * 3_600_000 - 60_000).div_euclid(86_400_000);
+    let (_, first) =
+        [(20, 2.0), (1, 3.0), (0, 4.0)].into_iter().find(|(hours, _)| day(*hours) == day(0)).unwrap();
+    wait_for("change since the first price of the day", PATIENCE, || {
+        let (_, body) = page.ask("/v1/markets/IC%20MARKETS:1").filter(|(status, _)| *status == 200)?;
+        let change = serde_json::from_str::<Value>(&body).unwrap()["change_day"].as_f64()?;
+        ((change - (4.0 - first) / first * 100.0).abs() < 1e-9).then_some(())
+    });
 }

@@ -112,6 +112,22 @@ const CANDLE_PIXELS: &str = "(() => {
     return count;
 })()";
 
+/// How many pixels of the chart have the colour of reported silence, which is never opaque.
+const SILENCE_PIXELS: &str = "(() => {
+    const text = getComputedStyle(document.documentElement).getPropertyValue('--silent').trim();
+    const color = [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
+    let count = 0;
+    for (const canvas of document.querySelectorAll('#chart canvas')) {
+        if (canvas.width === 0 || canvas.height === 0) continue;
+        const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+        for (let at = 0; at < data.length; at += 4) {
+            if (data[at + 3] < 20 || data[at + 3] > 250) continue;
+            if (color.every((part, of) => Math.abs(part - data[at + of]) < 12)) count += 1;
+        }
+    }
+    return count;
+})()";
+
 #[test]
 fn the_page_shows_what_the_pipeline_does() {
     let settings = settings("page")
@@ -153,6 +169,7 @@ fn the_page_shows_what_the_pipeline_does() {
         row("SILENT")
     ));
     browser.wait("document.querySelector('#count-stale').textContent === '1'");
+    a_silence_is_drawn(&mut browser);
     assert_eq!(browser.eval("document.title"), "Markets · tickgate");
     a_page_that_reads_nothing_knows_who_is_silent(&settings);
     what_did_not_pass_is_shown_with_why(&mut browser, &producer);
@@ -206,6 +223,16 @@ fn levels_are_counted_down_and_who_is_removed_is_not(browser: &mut Browser, prod
     producer.send(&good.finish());
     producer.flush();
     browser.wait(&says("GONE", "live"));
+}
+
+/// As a band over the steps in which nothing came.
+fn a_silence_is_drawn(browser: &mut Browser) {
+    browser.eval("location.hash = '#/markets/SILENT'");
+    browser.wait("document.querySelector('#panel-symbol').textContent === 'SILENT'");
+    browser.wait(&format!("{SILENCE_PIXELS} > 500"));
+    browser.wait("document.querySelector('#panel-note').textContent.includes('silent since')");
+    browser.press("Escape");
+    browser.wait("document.querySelector('#panel').hidden");
 }
 
 fn a_hostile_name_does_nothing(browser: &mut Browser) {
