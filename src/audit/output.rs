@@ -69,8 +69,7 @@ fn ours<'m, 'a>(message: &'m Message<'a>, expected: &Expected) -> &'m [Header<'a
 /// The epoch that the output was made in.
 pub(super) fn epoch(message: &Message<'_>, found: Found, expected: &Expected) -> u32 {
     let ours = if found == Found::Unsendable { &message.headers } else { ours(message, expected) };
-    let epoch = last(ours, headers::EPOCH).and_then(|bytes| bytes.try_into().ok());
-    epoch.map_or(0, u32::from_be_bytes)
+    last(ours, headers::EPOCH).and_then(headers::epoch_of).unwrap_or(0)
 }
 
 /// Notes that the input has this output; what to say if it already had one.

@@ -52,7 +52,7 @@ impl Output {
         {
             add(headers::SRC, &source.encode());
             if *epoch != 0 || forged(headers::EPOCH) {
-                add(headers::EPOCH, &epoch.to_be_bytes());
+                add(headers::EPOCH, &headers::epoch_bytes(*epoch));
             }
         }
         if let Some(kind) = self.kind() {

@@ -17,6 +17,16 @@ pub const REJECTION: &str = "tg-rejection";
 /// On a record of staging that `tickgate replay` has put there: where it came from ([`super::Replayed`], JSON).
 pub const REPLAY: &str = "tg-replay";
 
+/// The value of [`EPOCH`].
+pub fn epoch_bytes(epoch: u32) -> [u8; 4] {
+    epoch.to_be_bytes()
+}
+
+/// Reads [`EPOCH`]; `None` where it has another length, as a forged one may.
+pub fn epoch_of(bytes: &[u8]) -> Option<u32> {
+    bytes.try_into().ok().map(u32::from_be_bytes)
+}
+
 /// What a record of `bad_data` is, as its header [`KIND`] says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -105,6 +115,14 @@ impl Source {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn epochs_read_back(epoch: u32, bytes: Vec<u8>) {
+            prop_assert_eq!(epoch_of(&epoch_bytes(epoch)), Some(epoch));
+            prop_assert_eq!(epoch_of(&bytes).is_some(), bytes.len() == 4);
+        }
+    }
 
     #[test]
     fn names_of_kinds_lead_back() {

@@ -35,6 +35,23 @@ impl Replayed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_header_reads_back(
+            (run, topic) in any::<(String, String)>(),
+            (partition, offset, generation) in any::<(i32, i64, u32)>(),
+        ) {
+            let replayed = Replayed { run, topic, partition, offset, generation };
+            prop_assert_eq!(Replayed::from_header(&replayed.to_header()), Some(replayed));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let _ = Replayed::from_header(&bytes);
+        }
+    }
 
     #[test]
     fn headers_read_back() {

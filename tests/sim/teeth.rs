@@ -93,6 +93,8 @@ fn every_planted_fault_is_found() {
             Some((seed, breach)) => {
                 let first = breach.0.lines().next().unwrap_or_default().to_owned();
                 println!("{planted:?}: found by seed {seed} of {within}: {first}");
+                // A model that falls over has found nothing.
+                assert!(!first.starts_with("panicked: "), "{planted:?}: {first}");
             }
             None => missed.push(planted),
         }

@@ -250,3 +250,17 @@ fn read<R>(
 fn stored_key(partition: u16, row_key: &[u8]) -> Vec<u8> {
     [partition.to_be_bytes().as_slice(), row_key].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn keys_are_in_the_order_of_partitions_and_then_of_rows(one: (u16, Vec<u8>), other: (u16, Vec<u8>)) {
+            let key = |(partition, row): &(u16, Vec<u8>)| stored_key(*partition, row);
+            prop_assert_eq!(key(&one).cmp(&key(&other)), one.cmp(&other));
+        }
+    }
+}
