@@ -1,11 +1,13 @@
-//! Everything at once, at random, for as long as one likes: instances crash, stop, sleep, come and go, while
-//! brokers crash and the network fails, and records flow. In the end all is proved.
+//! Everything at once, at random, for as long as one likes: instances crash, stop, sleep, come and go, and their stores
+//! are lost or damaged, while brokers crash and the network fails, and records flow. In the end all is proved.
 //!
 //! `./check --soak MINUTES` runs it. What happens is drawn from a seed that is printed; `SOAK_SEED` draws the
 //! same again, though not at the very same instants.
 
 use std::{
     collections::BTreeMap,
+    fs::{self, File},
+    path::Path,
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -58,7 +60,7 @@ const INSTANTS: [&str; 16] = [
 ];
 
 type InstanceFault = fn(&Soak, &mut Gate, &mut ChaCha8Rng);
-const INSTANCE_FAULTS: [(&str, InstanceFault); 8] = [
+const INSTANCE_FAULTS: [(&str, InstanceFault); 9] = [
     ("instance killed", |_, gate, chance| {
         gate.kill();
         pause(chance, 0..3_000);
@@ -67,6 +69,12 @@ const INSTANCE_FAULTS: [(&str, InstanceFault); 8] = [
     ("instance killed and its store lost", |_, gate, chance| {
         gate.kill();
         gate.lose_store();
+        pause(chance, 0..3_000);
+        gate.start_again(&[]);
+    }),
+    ("instance killed and its store damaged", |_, gate, chance| {
+        gate.kill();
+        damage(&gate.state_dir().join("db"), chance.random());
         pause(chance, 0..3_000);
         gate.start_again(&[]);
     }),
@@ -262,6 +270,19 @@ impl Soak {
             "{:9.1}  s, the longest that a partition's committed offset stood still",
             standstill.as_secs_f64()
         );
+    }
+}
+
+/// So that it is seen when the store is opened, if that was made by then: its tables are cut to half, or it has lost its
+/// list of them.
+fn damage(db: &Path, cuts: bool) {
+    for path in fs::read_dir(db).into_iter().flatten().map(|entry| entry.unwrap().path()) {
+        let file = || File::options().write(true).open(&path).unwrap();
+        if cuts && path.extension().is_some_and(|of| of == "sst") {
+            file().set_len(file().metadata().unwrap().len() / 2).unwrap();
+        } else if !cuts && path.ends_with("CURRENT") {
+            file().set_len(0).unwrap();
+        }
     }
 }
 
