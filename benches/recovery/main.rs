@@ -94,6 +94,8 @@ enum Scenario {
     KillOneOfTwo,
     /// SIGTERM to one of two instances.
     CleanStopOneOfTwo,
+    /// A second instance starts beside one that works; nobody is lost.
+    JoinOne,
     /// The only instance is stopped and started with an empty state directory.
     RestoreFromNothing,
     /// Nothing: how long records take from staging to a reader.

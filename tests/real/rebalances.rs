@@ -127,6 +127,40 @@ fn a_worker_loses_its_partitions_while_another_of_its_process_keeps_its_own() {
     verify(&settings, &gates[0]);
 }
 
+/// Nobody was taken for dead since the instance's last start.
+fn assert_fenced_nobody(gate: &Gate) {
+    let fenced = gate.logged("fencing a dead owner");
+    assert!(fenced.is_empty(), "{fenced:?}");
+    assert_stayed(gate);
+}
+
+#[test]
+#[ignore = "slow: five minutes"]
+fn a_hundred_orderly_rebalances_fence_nobody() {
+    const COMINGS: usize = 50;
+    let settings = prepare("hundred", SOME);
+    let mut feed = Feed::new(34, SOME);
+    let mut gates: Vec<Gate> = (0..3).map(|_| Gate::stopped(&settings)).collect();
+    while_flowing(&settings, &mut feed, || {
+        gates[0].start_again(&[]);
+        gates[1].start_again(&[]);
+        wait_even(&gates, 2, SOME);
+        for _ in 0..COMINGS {
+            gates[2].start_again(&[]);
+            wait_even(&gates, 3, SOME);
+            assert_eq!(gates[2].terminate(), Some(0));
+            assert_fenced_nobody(&gates[2]);
+            wait_even(&gates, 2, SOME);
+        }
+    });
+    prove(&settings, &feed);
+    for gate in &mut gates[..2] {
+        assert_fenced_nobody(gate);
+        assert_eq!(gate.terminate(), Some(0));
+        verify(&settings, gate);
+    }
+}
+
 #[test]
 #[ignore = "slow: four minutes"]
 fn twenty_rebalances_in_a_row_cost_nothing() {
