@@ -1,13 +1,30 @@
 //! `airflow/dags` in a real Airflow: each run brings the feed through checks and table to its proof, alone and beside
-//! an instance that stays; what fails for good is told to people, and nothing after it runs.
+//! an instance that stays; what was killed is tried again; what fails for good is told to people, and nothing after it
+//! runs.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use tempfile::TempDir;
 use tickgate::finnhub::simulator::{Settings as Feed, Simulator, synthetic_symbols};
 
 use crate::{
-    alerts::monitoring::Monitoring, cluster::Settings, gate::Gate, ingest::read, proof::Proof, sink::tables,
+    alerts::monitoring::Monitoring,
+    cluster::Settings,
+    gate::{Gate, PATIENCE, wait_for},
+    ingest::read,
+    proof::Proof,
+    sink::tables,
 };
 
 const DAG: &str = "tickgate_batch";
@@ -55,6 +72,20 @@ impl Airflow {
     }
 }
 
+/// A role of the binary that runs for the Airflow of that home.
+fn running(home: &Path, role: &str) -> Option<Pid> {
+    let ours = format!("AIRFLOW_HOME={}", home.display());
+    let has =
+        |bytes: Vec<u8>, wanted: &str| bytes.split(|byte| *byte == 0).any(|part| part == wanted.as_bytes());
+    fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let read = |name: &str| fs::read(entry.path().join(name)).ok();
+        let command = read("cmdline")?;
+        let is_binary = command.starts_with(env!("CARGO_BIN_EXE_tickgate").as_bytes());
+        (is_binary && has(command, role) && has(read("environ")?, &ours)).then(|| Pid::from_raw(pid))
+    })
+}
+
 fn checkout(path: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -100,6 +131,23 @@ fn a_run_ends_with_its_proof_and_a_failure_reaches_people() {
     let second = read(&settings.topic("staging")).len() as u64;
     let proof = Proof::of_rows(&settings);
     assert!(second > first && proof.count("inputs") == second && proof.count("rows") == second, "{proof:?}");
+
+    // Killed soon after its start: it is tried again, and nothing is lost or doubled.
+    let home = airflow.home.path().to_owned();
+    let killing = thread::spawn(move || {
+        let gate = wait_for("gate that the batch has started", 2 * PATIENCE, || running(&home, "process"));
+        thread::sleep(Duration::from_millis(300));
+        kill(gate, Signal::SIGKILL)
+    });
+    let (succeeded, said) = airflow.run(&[]);
+    assert!(succeeded, "{said}");
+    assert_eq!(
+        (began(&said), killing.join().unwrap()),
+        (vec!["ingest", "process", "process", "sink", "audit"], Ok(()))
+    );
+    let third = read(&settings.topic("staging")).len() as u64;
+    let proof = Proof::of_rows(&settings);
+    assert!(third > second && proof.count("inputs") == third && proof.count("rows") == third, "{proof:?}");
 
     // A keyspace that is not there: settings that are wrong are not tried again.
     let monitoring = Monitoring::start();
