@@ -1,9 +1,9 @@
 //! Damaged files: an error that says so, when opened or when read, never other rows than were written.
 
-use crate::{at, identity, open, seen, symbol};
+use crate::{at, open, seen, symbol, try_open};
 use std::fs;
 use std::path::{Path, PathBuf};
-use tickgate_state::{OpenError, Row, Store, StoreOptions, SymbolRow};
+use tickgate_state::{OpenError, Row, SymbolRow};
 
 const SYMBOLS: i64 = 3000;
 
@@ -36,7 +36,7 @@ fn files(dir: &Path, in_name: &str) -> Vec<PathBuf> {
 
 /// Opens and reads all. Whether the damage was reported, as damage; else nothing may differ.
 fn reported(dir: &Path, content: &Content, what: &str) -> bool {
-    let store = match Store::open(dir, &identity(), &StoreOptions::default()) {
+    let store = match try_open(dir) {
         Ok(store) => store,
         Err(OpenError::Damaged { .. }) => return true,
         Err(other) => panic!("{what}: not reported as damage: {other}"),

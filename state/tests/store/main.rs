@@ -10,7 +10,11 @@ mod writes;
 
 use std::path::Path;
 use std::sync::Arc;
-use tickgate_state::{Batch, Position, Row, RowKey, Store, StoreIdentity, StoreOptions, SymbolRow};
+use std::thread;
+use std::time::{Duration, Instant};
+use tickgate_state::{
+    Batch, OpenError, Position, Row, RowKey, Store, StoreIdentity, StoreOptions, SymbolRow,
+};
 
 fn identity() -> StoreIdentity {
     StoreIdentity {
@@ -21,7 +25,20 @@ fn identity() -> StoreIdentity {
 }
 
 fn open(dir: &Path) -> Arc<Store> {
-    Arc::new(Store::open(dir, &identity(), &StoreOptions::default()).expect("the store opens"))
+    Arc::new(try_open(dir).expect("the store opens"))
+}
+
+/// Opens it. A program that another test starts has the lock too, until it is a program of its own.
+fn try_open(dir: &Path) -> Result<Store, OpenError> {
+    let give_up = Instant::now() + Duration::from_secs(10);
+    loop {
+        match Store::open(dir, &identity(), &StoreOptions::default()) {
+            Err(OpenError::Locked { .. }) if Instant::now() < give_up => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
+        }
+    }
 }
 
 fn at(changelog_next: i64) -> Position {
