@@ -225,9 +225,7 @@ impl Pipeline {
         }
         rows.into_values().collect()
     }
-}
 
-impl Pipeline {
     /// Partitions of which somebody has a copy, and that nobody owns who answers.
     pub fn orphans(&self) -> Vec<Partition> {
         let rows = self.partitions().into_iter().filter(|row| row.owner.is_none());

@@ -39,11 +39,7 @@ fn images_are_pinned_and_services_bounded_and_watched() {
             let health = &service.healthcheck;
             assert!(!health.disable && health.test.first().is_some_and(|kind| kind == "CMD"), "`{name}`");
             // What is known to be in the images: there is no shell to count on.
-            let asks = health
-                .test
-                .iter()
-                .skip(1)
-                .find(|word| !["env"].contains(&word.as_str()) && !word.contains('='));
+            let asks = health.test.iter().skip(1).find(|word| *word != "env" && !word.contains('='));
             assert!(
                 asks.is_some_and(|program| ASKS.contains(&program.as_str())),
                 "`{name}`: {:?}",
