@@ -178,8 +178,8 @@ impl Membership {
     }
 
     /// The metadata for commits of what is polled from now on; `None` before the first join.
-    pub fn metadata(&self) -> Option<Metadata> {
-        self.consumer.group_metadata().map(Metadata)
+    pub fn metadata(&self) -> Option<Arc<Metadata>> {
+        self.consumer.group_metadata().map(|metadata| Arc::new(Metadata(metadata)))
     }
 
     /// What the group said next. It waits for its answer from here on. To be called again and again: here a member

@@ -9,6 +9,7 @@ pub mod changelog;
 pub mod client;
 pub mod dead_letters;
 mod empty_handed;
+mod endless;
 pub mod follower;
 pub mod headers;
 pub mod lease;

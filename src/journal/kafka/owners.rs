@@ -5,6 +5,7 @@
 //! does not. Each call is one attempt, bounded in time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -203,8 +204,8 @@ impl Owners {
     }
 
     /// For commits of a group without members.
-    pub fn metadata(&self) -> Option<Metadata> {
-        self.committed.group_metadata().map(Metadata)
+    pub fn metadata(&self) -> Option<Arc<Metadata>> {
+        self.committed.group_metadata().map(|metadata| Arc::new(Metadata(metadata)))
     }
 
     /// Ends whatever transaction this id has open, and every producer that uses it.

@@ -3,7 +3,7 @@
 //! Errors come back sorted by what must follow ([`Trouble`]); calls that may simply be repeated are repeated
 //! here, as long as `patience` allows.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -14,6 +14,7 @@ use rdkafka::message::{DeliveryResult, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{Offset as RdOffset, TopicPartitionList};
 
+use super::endless::{self, GivenUp};
 use super::membership::Metadata;
 use super::{REQUEST_TIMEOUT, client};
 use crate::model::{Claim, Offset, Partition};
@@ -69,7 +70,8 @@ pub struct Outgoing<'a> {
 
 /// One transactional id, one open transaction at most.
 pub struct RoundProducer {
-    producer: BaseProducer<Deliveries>,
+    /// Shared with a thread while that adds offsets.
+    producer: Arc<BaseProducer<Deliveries>>,
     id: String,
     patience: Box<dyn Fn() -> bool + Send>,
 }
@@ -89,6 +91,8 @@ struct Reports {
 const MARKS_POSITION: usize = 1;
 /// Bound on one call that is made again until it is answered: how long a wish to stop may go unheard.
 const CALL_TIMEOUT: Duration = Duration::from_secs(1);
+/// When a call that should have ended by itself long since is given up, and the producer with it.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 
 impl ClientContext for Deliveries {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -162,7 +166,7 @@ impl RoundProducer {
         let fatal = |error: KafkaError| Trouble::Fatal(error.to_string());
         let producer: BaseProducer<Deliveries> =
             config.create_with_context(Deliveries::default()).map_err(fatal)?;
-        let started = Self { producer, id: id.to_owned(), patience };
+        let started = Self { producer: Arc::new(producer), id: id.to_owned(), patience };
         started.repeat(|| started.producer.init_transactions(REQUEST_TIMEOUT))?;
         Ok(started)
     }
@@ -252,7 +256,7 @@ impl RoundProducer {
         &self,
         topic: &str,
         offsets: &[(Partition, Offset, bool)],
-        metadata: &Metadata,
+        metadata: &Arc<Metadata>,
     ) -> Result<(), Trouble> {
         let claim = |released| Claim { transactional_id: self.id.clone(), released }.encode();
         let noted =
@@ -265,7 +269,7 @@ impl RoundProducer {
         &self,
         topic: &str,
         offsets: impl IntoIterator<Item = (Partition, Offset, String)>,
-        metadata: &Metadata,
+        metadata: &Arc<Metadata>,
     ) -> Result<(), Trouble> {
         let mut list = TopicPartitionList::new();
         for (partition, offset, note) in offsets {
@@ -273,7 +277,18 @@ impl RoundProducer {
             element.set_offset(RdOffset::Offset(offset)).map_err(|error| sort(&error))?;
             element.set_metadata(note);
         }
-        self.repeat(|| self.producer.send_offsets_to_transaction(&list, &metadata.0, CALL_TIMEOUT))
+        let list = Arc::new(list);
+        self.repeat_each(|| {
+            let (producer, list, metadata) =
+                (Arc::clone(&self.producer), Arc::clone(&list), Arc::clone(metadata));
+            // Whatever timeout it is given, it waits without end for the group's coordinator to be connected.
+            let call = move || producer.send_offsets_to_transaction(&list, &metadata.0, CALL_TIMEOUT);
+            endless::wait_for(call, GIVE_UP_AFTER, &*self.patience).map_err(|given_up| match given_up {
+                GivenUp::Interrupted => Trouble::Interrupted,
+                // The call has the producer: nothing else can be asked of it.
+                given_up => Trouble::Fatal(format!("adding offsets to a transaction: {given_up}")),
+            })
+        })
     }
 
     /// Commits, or asks again what became of the commit.
@@ -295,9 +310,13 @@ impl RoundProducer {
     }
 
     fn repeat(&self, call: impl Fn() -> Result<(), KafkaError>) -> Result<(), Trouble> {
+        self.repeat_each(|| Ok(call()))
+    }
+
+    fn repeat_each(&self, call: impl Fn() -> Result<Result<(), KafkaError>, Trouble>) -> Result<(), Trouble> {
         let mut pause = Duration::from_millis(10);
         loop {
-            let Err(error) = call() else { return Ok(()) };
+            let Err(error) = call()? else { return Ok(()) };
             let Call::Again = sort_call(&error) else { return Err(sort(&error)) };
             tracing::debug!(%error, "repeating a call that may be repeated");
             self.producer.poll(pause);

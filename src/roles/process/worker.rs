@@ -65,7 +65,7 @@ pub(super) struct Life<'a> {
     pub(super) tally: Tally,
     pub(super) lag: Watch,
     /// The membership that records are read under since the last assignment, and the one before.
-    metadata: Vec<(Generation, Metadata)>,
+    metadata: Vec<(Generation, Arc<Metadata>)>,
     lag_asked: Instant,
     /// Commits that failed since one succeeded.
     failures: u32,
@@ -306,7 +306,7 @@ impl Life<'_> {
         self.metadata.last().map_or(Generation(0), |(generation, _)| *generation)
     }
 
-    pub(super) fn metadata(&self, of: Generation) -> Option<&Metadata> {
+    pub(super) fn metadata(&self, of: Generation) -> Option<&Arc<Metadata>> {
         self.metadata.iter().find(|(generation, _)| *generation == of).map(|(_, metadata)| metadata)
     }
 

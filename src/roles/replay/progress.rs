@@ -1,6 +1,7 @@
 //! How far a run is: what it has sent and passed, committed together.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
@@ -37,7 +38,7 @@ pub(super) struct Run<'a> {
     config: &'a Config,
     name: &'a str,
     producer: RoundProducer,
-    metadata: Metadata,
+    metadata: Arc<Metadata>,
     notes: BTreeMap<Partition, Note>,
     /// To be sent with the next transaction.
     batch: Vec<Returned>,
@@ -52,7 +53,7 @@ impl<'a> Run<'a> {
         config: &'a Config,
         name: &'a str,
         producer: RoundProducer,
-        metadata: Metadata,
+        metadata: Arc<Metadata>,
     ) -> Self {
         Self {
             config,
