@@ -448,6 +448,7 @@ fn encoded(writes: &Writes) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         .rows
         .iter()
         .map(|(symbol, row)| (RowKey::Symbol(symbol).encode(), row.as_ref().map(SymbolRow::encode)));
+    let classes = writes.classes.iter().map(|(name, row)| (RowKey::Class(name).encode(), Some(row.encode())));
     let checkpoint = (RowKey::Checkpoint.encode(), Some(writes.checkpoint.encode()));
-    symbols.chain([checkpoint]).collect()
+    symbols.chain(classes).chain([checkpoint]).collect()
 }

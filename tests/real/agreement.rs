@@ -6,8 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tickgate::model::partition_of;
+
 use crate::{
     cluster::Settings,
+    edges::{compressing, send_whole, spaces},
     feed::{Producer, Sent, now_ms, quote},
     fenced::{fence, id},
     gate::{Gate, PATIENCE, wait_for},
@@ -38,11 +41,17 @@ impl Stage for Real {
             Deed::Fence(instance) => fence(&id(self.gate(*instance)).expect("it has one")),
             Deed::Record(symbol, what) => {
                 let key = Some(symbol.clone().into_bytes());
+                if *what == What::Huge {
+                    let partition = partition_of(symbol.as_bytes(), PARTITIONS);
+                    let sent = Sent { key, value: Some(spaces()), ..Sent::default() };
+                    send_whole(&compressing(), &self.settings.topic("staging"), partition, &sent);
+                    return;
+                }
                 let sent = match what {
                     What::Good => quote(symbol, now_ms()),
                     What::Old => quote(symbol, now_ms() - THRESHOLD_MS - 1_000),
                     What::Bad => Sent { key, value: Some(b"{".to_vec()), ..Sent::default() },
-                    What::Removal => Sent { key, ..Sent::default() },
+                    What::Removal | What::Huge => Sent { key, ..Sent::default() },
                 };
                 self.producer.send(&sent);
                 self.producer.flush();

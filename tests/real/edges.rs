@@ -109,7 +109,7 @@ fn outputs(settings: &Settings, topic: &str, own: usize) -> BTreeMap<i64, Seen> 
 }
 
 /// A producer that takes records far larger than staging's largest message, as long as they compress.
-fn compressing() -> BaseProducer {
+pub fn compressing() -> BaseProducer {
     ClientConfig::new()
         .set("bootstrap.servers", cluster().bootstrap())
         .set("message.max.bytes", "100000000")
@@ -119,12 +119,12 @@ fn compressing() -> BaseProducer {
         .unwrap()
 }
 
-fn send_whole(producer: &BaseProducer, topic: &str, sent: &Sent) {
+pub fn send_whole(producer: &BaseProducer, topic: &str, partition: i32, sent: &Sent) {
     let mut all = OwnedHeaders::new();
     for (key, value) in &sent.headers {
         all = all.insert(Header { key, value: value.as_ref() });
     }
-    let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(PARTITION).headers(all);
+    let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition).headers(all);
     (record.key, record.payload) = (sent.key.as_deref(), sent.value.as_deref());
     producer.send(record).map_err(|(error, _)| error).unwrap();
     producer.flush(PATIENCE).unwrap();
@@ -175,24 +175,25 @@ fn send_odd_ones(settings: &Settings) -> Odd {
     neighbours(place(20));
     // Larger than any output may be, but for the compression.
     let zeros = Sent { key: Some(b"ZEROS".to_vec()), value: Some(spaces()), ..Sent::default() };
-    send_whole(&compressing, &staging, &zeros);
+    send_whole(&compressing, &staging, PARTITION, &zeros);
     let zeros = place(1);
     neighbours(place(20));
     let long_key = Sent { key: Some(vec![b'k'; 2 << 20]), value: Some(b"{}".to_vec()), ..Sent::default() };
-    send_whole(&compressing, &staging, &long_key);
+    send_whole(&compressing, &staging, PARTITION, &long_key);
     let long_key = place(1);
     neighbours(place(20));
-    send_whole(&compressing, &staging, &with_many_headers());
+    send_whole(&compressing, &staging, PARTITION, &with_many_headers());
     let many_headers = place(1);
     let mut forged = good(0);
     forged.headers = vec![(headers::SUSPECT, Some(b"late".to_vec())), ("large", Some(vec![b'v'; 500_000]))];
-    send_whole(&compressing, &staging, &forged);
+    send_whole(&compressing, &staging, PARTITION, &forged);
     let forged = place(1);
     neighbours(place(20));
     Odd { largest, zeros, long_key, many_headers, forged }
 }
 
-fn spaces() -> Vec<u8> {
+/// Larger than any output may be.
+pub fn spaces() -> Vec<u8> {
     vec![b' '; 3 << 20]
 }
 

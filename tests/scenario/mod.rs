@@ -33,6 +33,8 @@ pub enum What {
     Bad,
     /// A tombstone.
     Removal,
+    /// One whose output the producer refuses, as it is too large.
+    Huge,
 }
 
 /// A deed, and the effects that each instance carries out because of it.
@@ -97,16 +99,17 @@ fn comparable(effects: Vec<String>) -> Vec<String> {
         if effect.starts_with("look at ends") && comparable.last() == Some(&effect) {
             continue;
         }
-        if effect.ends_with(": fenced") {
+        // A refused output is that of a good record here, of a bad one there.
+        if let Some(how) = ["fenced", "unsendable"].iter().find(|how| effect.ends_with(&format!(": {how}"))) {
             let begin = comparable.iter().rposition(|effect| effect == "begin").expect("a round was begun");
             comparable.truncate(begin + 1);
-            comparable.push("fenced".to_owned());
+            comparable.push((*how).to_owned());
             continue;
         }
         comparable.push(effect);
     }
     // How an open round will end is not known yet.
-    let ended = |effect: &&String| *effect == "commit" || *effect == "fenced";
+    let ended = |effect: &&String| ["commit", "fenced", "unsendable"].contains(&effect.as_str());
     if let Some(begin) = comparable.iter().rposition(|effect| effect == "begin")
         && !comparable[begin..].iter().any(|effect| ended(&effect))
     {
@@ -144,6 +147,7 @@ fn read_deed(line: &str) -> Deed {
         "old" => record(What::Old),
         "bad" => record(What::Bad),
         "removal" => record(What::Removal),
+        "huge" => record(What::Huge),
         _ => panic!("no such deed: {line}"),
     }
 }

@@ -86,6 +86,7 @@ impl Modelled {
             }
             What::Bad => (Some(b"{".to_vec()), Truth::Bad),
             What::Removal => (None, Truth::Tombstone { symbol: symbol.clone() }),
+            What::Huge => (Some(quote(name, time, 100)), Truth::Unsendable { at_once: true }),
         };
         let staged = Staged { key: Some(symbol.as_bytes().to_vec()), value, kafka_time, truth };
         let partition = partition_of(name.as_bytes(), PARTITIONS);

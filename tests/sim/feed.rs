@@ -67,7 +67,7 @@ impl Feed {
         let cents = Some(rng.random_range(100..200)).filter(|cents| *cents >= 150).unwrap_or(120);
         let value = Some(quote(&symbol, time, cents));
         if rng.random_ratio(1, 100) {
-            return (partition, staged(value, Truth::Unsendable));
+            return (partition, staged(value, Truth::Unsendable { at_once: rng.random_bool(0.5) }));
         }
         (partition, staged(value, Truth::Quote { symbol, time, cents }))
     }

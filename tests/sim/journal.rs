@@ -49,8 +49,10 @@ pub enum Truth {
     Tombstone {
         symbol: Arc<str>,
     },
-    /// A good quote whose output Kafka refuses for good.
-    Unsendable,
+    /// A good quote whose output Kafka refuses for good: the producer at once, or a broker when it comes there.
+    Unsendable {
+        at_once: bool,
+    },
 }
 
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@
 //! - `journal`, `cleaning`, `offsets`, `group`, `disk`: the models.
 //! - `process`, `worker`, `perform`, `look`, `restore`: the interpreter, which is to the models what `roles::process` is to
 //!   the real thing.
-//! - `reference`: what must come of the records. `invariants`: what must be true at every step.
+//! - `looks`: when in truth a clock was read. `reference`: what must come of the records. `invariants`: what must be true at every step.
 //! - `determinism`, `teeth`: that the simulation is one, and that it can fail. `tally`: that all that can happen
 //!   does.
 //! - `agreement`: that the interpreter does what the gate does on real Kafka, in the same order.
@@ -27,6 +27,7 @@ mod group;
 mod invariants;
 mod journal;
 mod look;
+mod looks;
 mod offsets;
 mod outage;
 mod perform;

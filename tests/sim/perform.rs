@@ -79,9 +79,13 @@ impl Life {
             Effect::Lookup(symbols) => Some(home.look_up(symbols)),
             Effect::Scan { spans, limit } => Some(home.scan(spans, *limit)),
             Effect::LookAtEnds(partitions) => {
+                site.looks.note(home.now(site).wall.0, site.journal.now_ms);
                 Some(Input::Ends(home.look_at_ends(partitions, site), home.silent_feeds(site)))
             }
-            Effect::LookAtFeeds { ends } => Some(home.look_at_feeds(*ends, site)),
+            Effect::LookAtFeeds { ends } => {
+                site.looks.note(home.now(site).wall.0, site.journal.now_ms);
+                Some(home.look_at_feeds(*ends, site))
+            }
             Effect::Notice(_) | Effect::Rejoin(_) | Effect::Stop(_) => None,
         };
         Ok(answer)
@@ -262,7 +266,10 @@ impl Life {
             return Some(Input::Failed(Failure::Abort { reason: "a send failed".to_owned() }));
         }
         for output in outputs {
-            let (partition, topic, body) = self.message(output);
+            let (partition, topic, body) = match self.message(output) {
+                Ok(message) => message,
+                Err(failure) => return Some(Input::Failed(failure)),
+            };
             if let Err(answer) = self.add(topic, partition, body, site) {
                 return answer;
             }
@@ -271,13 +278,14 @@ impl Life {
             && site.planted == Planted::DoublePush
             && site.rng.random_ratio(1, 10)
         {
-            let (partition, topic, body) = self.message(output);
-            let _again = self.add(topic, partition, body, site);
+            if let Ok((partition, topic, body)) = self.message(output) {
+                let _again = self.add(topic, partition, body, site);
+            }
         }
         Some(Input::Done)
     }
 
-    fn message(&mut self, output: &Output) -> (Partition, Topic, Body) {
+    fn message(&mut self, output: &Output) -> Result<(Partition, Topic, Body), Failure> {
         let (at, epoch, kind) = match output {
             Output::Event { partition, kind, value, .. } => {
                 let event =
@@ -288,7 +296,7 @@ impl Life {
                     }
                     of_a_class => Body::Feed(of_a_class),
                 };
-                return (*partition, Topic::BadData, body);
+                return Ok((*partition, Topic::BadData, body));
             }
             Output::Forward { at, epoch, .. } => (*at, *epoch, None),
             Output::Reject { at, epoch, .. } => (*at, *epoch, Some(EventKind::Rejected)),
@@ -301,12 +309,15 @@ impl Life {
         };
         let (partition, offset, staged) = self.batch[at].clone();
         self.round.inputs = true;
-        if staged.truth == Truth::Unsendable && kind.is_none() {
-            let reason = "too large".to_owned();
-            self.round.failed.get_or_insert(Failure::Unsendable { partition, offset, reason });
+        if let (Truth::Unsendable { at_once }, None) = (&staged.truth, kind) {
+            let failure = Failure::Unsendable { partition, offset, reason: "too large".to_owned() };
+            if *at_once {
+                return Err(failure);
+            }
+            self.round.failed.get_or_insert(failure);
         }
         let topic = if kind.is_none() { Topic::StockData } else { Topic::BadData };
-        (partition, topic, Body::Output { source: Source { partition, offset }, kind, epoch, marks })
+        Ok((partition, topic, Body::Output { source: Source { partition, offset }, kind, epoch, marks }))
     }
 
     /// Sends one message. What a fenced producer sends is never there; mostly it learns of it later.

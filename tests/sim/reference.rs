@@ -122,7 +122,7 @@ impl Reference {
                 part.removed.insert(symbol.clone());
                 (symbol, None)
             }
-            Truth::Bad | Truth::Unsendable => return marks,
+            Truth::Bad | Truth::Unsendable { .. } => return marks,
         };
         part.turn(symbol, seen);
         let since = ((part.epoch, at + 1), at_ms, seen);

@@ -188,11 +188,6 @@ impl Schedule {
         }
     }
 
-    /// Whether wall clocks can be wrong.
-    pub fn leaps(&self) -> bool {
-        self.weights.iter().any(|(happening, weight)| *happening == Happening::Leap && *weight > 0)
-    }
-
     /// What happens next.
     pub fn next(&self, rng: &mut ChaCha8Rng) -> Happening {
         let mut draw = rng.random_range(0..self.total);

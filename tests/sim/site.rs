@@ -19,6 +19,7 @@ use crate::invariants::routing::Routes;
 use crate::invariants::silences::Silences;
 use crate::invariants::{Breach, fencing, hold, listings, one_output, store, unclaims};
 use crate::journal::{Journal, Topic};
+use crate::looks::Looks;
 use crate::reference::{JUMP_PERMILLE, REPEATED_AFTER_MS, Reference};
 use crate::schedule::Schedule;
 use crate::tally::{Kind, Tally};
@@ -43,6 +44,7 @@ pub struct Site {
     pub reference: Reference,
     pub silences: Silences,
     pub feeds: Feeds,
+    pub looks: Looks,
     pub living: Living,
     pub owners: Owners,
     pub refusals: Refusals,
@@ -64,6 +66,7 @@ impl Site {
             reference: Reference::default(),
             silences: Silences::default(),
             feeds: Feeds::default(),
+            looks: Looks::default(),
             living: Living::default(),
             owners: Owners::new(schedule.static_names),
             refusals: Refusals::default(),

@@ -377,12 +377,8 @@ impl World {
             }
         }
         listings::check_drained(&site.reference, &site.schedule.watch, site.schedule.partitions)?;
-        let (watch, leaps) = (&site.schedule.watch, site.schedule.leaps());
-        site.feeds.check_drained(&site.reference, watch, BASE_MS, leaps)?;
+        site.feeds.check_drained(&site.reference, &site.schedule.watch, &site.looks, BASE_MS)?;
         site.silences.check(&site.reference, &site.schedule.watch)?;
-        if site.schedule.leaps() {
-            return Ok(());
-        }
-        site.silences.check_clock(&site.reference, BASE_MS)
+        site.silences.check_clock(&site.reference, &site.looks)
     }
 }

@@ -7,6 +7,7 @@ use tickgate::model::{Event, FeedSilence, partition_of};
 
 use super::{Breach, hold};
 use crate::journal::{Body, Journal, Topic, Txn, index};
+use crate::looks::Looks;
 use crate::reference::Reference;
 use crate::tally::{Kind, Tally};
 use crate::watch::Watch;
@@ -44,19 +45,20 @@ impl Feeds {
         Ok(())
     }
 
-    /// When all is worked off and every threshold has passed. `leaps`: wall clocks have been wrong.
+    /// When all is worked off and every threshold has passed.
     pub fn check_drained(
         &self,
         reference: &Reference,
         watch: &Watch,
+        looks: &Looks,
         base_ms: i64,
-        leaps: bool,
     ) -> Result<(), Breach> {
         for (name, threshold_ms) in watch.feeds() {
             let quotes = quotes(reference, watch, name, base_ms);
             let told = self.0.get(name).map_or(&[][..], Vec::as_slice);
             for event in told {
-                check_said(event, &quotes, watch, threshold_ms, leaps)
+                check_said(event, &quotes, watch, threshold_ms)
+                    .and_then(|()| check_clock(event, &quotes, looks, base_ms))
                     .map_err(|Breach(what)| Breach(format!("{what}: {event:?}; quotes {quotes:?}")))?;
             }
             let last = quotes.iter().copied().max();
@@ -83,13 +85,7 @@ fn quotes(reference: &Reference, watch: &Watch, name: &str, base_ms: i64) -> Vec
     of_class.map(|(_, at_ms)| base_ms + at_ms).collect()
 }
 
-fn check_said(
-    event: &Event,
-    quotes: &[i64],
-    watch: &Watch,
-    threshold_ms: i64,
-    leaps: bool,
-) -> Result<(), Breach> {
+fn check_said(event: &Event, quotes: &[i64], watch: &Watch, threshold_ms: i64) -> Result<(), Breach> {
     let (said, is_over) = said(event);
     let held = watch.named(&said.class);
     let found = (said.threshold_ms, said.calendar.as_str());
@@ -102,7 +98,14 @@ fn check_said(
         return hold(ended, || "no quote ended it then".to_owned());
     }
     let silence_ms = held.open_ms(from, said.detected_at.0);
-    hold(said.silence_ms == silence_ms && silence_ms > threshold_ms, || format!("it was {silence_ms} ms"))?;
-    let newer = quotes.iter().find(|time| **time > from && **time < said.detected_at.0);
-    hold(leaps || newer.is_none(), || format!("a quote had come: {newer:?}"))
+    hold(said.silence_ms == silence_ms && silence_ms > threshold_ms, || format!("it was {silence_ms} ms"))
+}
+
+/// What was called silent was: no quote had been appended when the clock was read, whatever it showed.
+fn check_clock(event: &Event, quotes: &[i64], looks: &Looks, base_ms: i64) -> Result<(), Breach> {
+    let Event::FeedSilent(said) = event else { return Ok(()) };
+    let newer = |at_ms| quotes.iter().any(|time| *time > said.last_seen.0 && *time < base_ms + at_ms);
+    hold(looks.all(said.detected_at.0, newer) == Some(false), || {
+        "a quote had come, or nobody had looked".to_owned()
+    })
 }

@@ -9,6 +9,7 @@ use tickgate::model::{Freshness, Kind, Level, NoticedBy, Partition};
 
 use super::{Breach, hold};
 use crate::journal::{Body, Journal, Topic, Txn, index};
+use crate::looks::Looks;
 use crate::reference::{End, Reference, Span};
 use crate::tally::{self, Tally};
 use crate::watch::{Held, Watch};
@@ -78,17 +79,18 @@ impl Silences {
         Ok(())
     }
 
-    /// What the clock called a silence was one: nothing newer had been appended when it looked. Only where no
-    /// wall clock was ever wrong.
-    pub fn check_clock(&self, reference: &Reference, base_ms: i64) -> Result<(), Breach> {
+    /// What the clock called a silence was one: nothing newer had been appended when it looked, whatever it showed.
+    pub fn check_clock(&self, reference: &Reference, looks: &Looks) -> Result<(), Breach> {
         for ((partition, symbol, last_seen), told) in &self.0 {
+            let newer = |at_ms| {
+                let seen = reference.seen_before(*partition, symbol, at_ms);
+                seen.is_some_and(|seen| seen.last_seen > *last_seen)
+            };
             for said in told.stale.iter().filter(|said| said.noticed_by == NoticedBy::Clock) {
-                let looked_ms = said.detected_at.0 - base_ms;
-                let seen = reference.seen_before(*partition, symbol, looked_ms).map(|seen| seen.last_seen);
-                let newer = seen.is_some_and(|seen| seen > *last_seen);
-                hold(!newer, || {
+                hold(looks.all(said.detected_at.0, newer) == Some(false), || {
                     format!(
-                        "`{symbol}` in partition {partition} was called silent since {last_seen}, seen {seen:?}"
+                        "`{symbol}` in partition {partition} was called silent since {last_seen}, and there was \
+                         something newer, or nobody had looked: {said:?}"
                     )
                 })?;
             }
