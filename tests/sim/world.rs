@@ -227,7 +227,7 @@ impl World {
                 Truth::Quote { .. } => Kind::GoodRecord,
                 Truth::Bad => Kind::BadRecord,
                 Truth::Tombstone { .. } => Kind::Tombstone,
-                Truth::Unsendable => Kind::UnsendableRecord,
+                Truth::Unsendable { .. } => Kind::UnsendableRecord,
             });
             let body = Body::Staged(std::sync::Arc::new(staged));
             match &self.upstream {
