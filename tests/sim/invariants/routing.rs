@@ -49,6 +49,6 @@ fn expected(truth: &Truth) -> (Topic, Option<Kind>) {
         Truth::Quote { .. } => (Topic::StockData, None),
         Truth::Bad => (Topic::BadData, Some(Kind::Rejected)),
         Truth::Tombstone { .. } => (Topic::BadData, Some(Kind::Removed)),
-        Truth::Unsendable => (Topic::BadData, Some(Kind::Unsendable)),
+        Truth::Unsendable { .. } => (Topic::BadData, Some(Kind::Unsendable)),
     }
 }
