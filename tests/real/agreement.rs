@@ -10,11 +10,10 @@ use tickgate::model::partition_of;
 
 use crate::{
     cluster::Settings,
-    edges::{compressing, send_whole, spaces},
+    edges::{audited, compressing, send_whole, spaces},
     feed::{Producer, Sent, now_ms, quote},
     fenced::{fence, id},
     gate::{Gate, PATIENCE, wait_for},
-    proof::Proof,
     scenario::{Deed, PARTITIONS, Stage, What, play},
 };
 
@@ -120,5 +119,6 @@ fn the_gate_carries_out_what_the_simulation_does() {
     let producer = Producer::new(&settings);
     let (gates, earlier) = (BTreeMap::new(), BTreeMap::new());
     play(&mut Real { settings: settings.clone(), producer, gates, earlier, began: Instant::now() });
-    Proof::of(&settings);
+    let (_, unjudged) = audited(&settings);
+    assert_eq!(unjudged, serde_json::json!({ "unsendable_bytes": 1 }), "that of the refused output");
 }

@@ -40,7 +40,7 @@ fn good(number: i64) -> Sent {
 }
 
 /// What the audit counted, and what it could not judge; nothing may be a breach.
-fn audited(settings: &Settings) -> (BTreeMap<String, u64>, Value) {
+pub fn audited(settings: &Settings) -> (BTreeMap<String, u64>, Value) {
     let run = settings.run(&["audit", "--json"]).ended(0);
     let report: Value = serde_json::from_str(&run.out).unwrap();
     assert_eq!(report["whole"], true, "{}", run.out);
