@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// One wait for a call's end: how long a wish to stop may go unheard.
 const STEP: Duration = Duration::from_millis(100);
@@ -21,7 +21,8 @@ pub enum GivenUp {
     Failed(String),
 }
 
-/// Waits for the call's result, for `limit` at most and as long as `may_wait` says so.
+/// Waits for the call's result, for `limit` at most and as long as `may_wait` says so. Time in which the process is
+/// stopped does not count: what it waits for may be there when it goes on.
 pub fn wait_for<T: Send + 'static>(
     call: impl FnOnce() -> T + Send + 'static,
     limit: Duration,
@@ -30,24 +31,23 @@ pub fn wait_for<T: Send + 'static>(
     let (tell, told) = mpsc::channel();
     let spawned = thread::Builder::new().name("call".to_owned()).spawn(move || drop(tell.send(call())));
     spawned.map_err(|error| GivenUp::Failed(format!("no thread could be started: {error}")))?;
-    let give_up = Instant::now() + limit;
-    loop {
-        match told.recv_timeout(STEP.min(limit)) {
+    for _ in 0..limit.as_millis().div_ceil(STEP.as_millis()) {
+        match told.recv_timeout(STEP) {
             Ok(result) => return Ok(result),
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(GivenUp::Failed("a call ended by a defect; its panic is above".to_owned()));
-            }
-            Err(RecvTimeoutError::Timeout) if Instant::now() >= give_up => {
-                return Err(GivenUp::TooLong(limit));
             }
             Err(RecvTimeoutError::Timeout) if !may_wait() => return Err(GivenUp::Interrupted),
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
+    Err(GivenUp::TooLong(limit))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);
