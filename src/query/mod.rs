@@ -4,6 +4,7 @@
 //! question costs more than a bounded number of rows and bytes, paging goes on behind the last one; whatever a
 //! symbol is called, it is asked for and told exactly. Deliberately absent: Kafka, and any write to the state.
 
+mod addresses;
 mod answer;
 mod pages;
 mod peers;
@@ -11,6 +12,7 @@ mod question;
 mod read;
 mod row;
 
+pub(crate) use addresses::{ADDRESSES_MAX, look_up};
 pub use answer::{Holder, PartitionState, Partitions, RawRow, RawRows, Refused, Symbols};
 pub use pages::{Asked, routes};
 pub(crate) use pages::{Pairs, answer, bad_path, bad_query};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Client, Response, Url};
 
+use super::addresses::{ADDRESSES_MAX, look_up};
 use super::answer::{Holder, Refused, Symbols};
 use super::question::{Cursor, Question};
 use super::row::SymbolState;
@@ -12,8 +13,6 @@ use crate::model::Partition;
 
 /// How long an instance may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
-/// Addresses of one name that are asked.
-const BEHIND_A_NAME_MAX: usize = 64;
 /// Bytes of an answer at most: ten thousand symbols, however they are called, are no more.
 pub(crate) const ANSWER_BYTES_MAX: usize = 16 << 20;
 
@@ -61,9 +60,8 @@ impl Peers {
 
     /// All instances behind a name.
     async fn ask_all(&self, name: &str, question: &Question) -> Vec<Symbols> {
-        let found = tokio::time::timeout(ANSWER_TIMEOUT, tokio::net::lookup_host(name)).await;
-        let Ok(Ok(addresses)) = found else { return Vec::new() };
-        let asked = addresses.take(BEHIND_A_NAME_MAX).map(|address| self.ask(address, question));
+        let Ok(addresses) = look_up(name).await else { return Vec::new() };
+        let asked = addresses.into_iter().take(ADDRESSES_MAX).map(|address| self.ask(address, question));
         futures_util::future::join_all(asked).await.into_iter().flatten().collect()
     }
 

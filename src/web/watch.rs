@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::board::Board;
 use super::pipeline::Answer;
 use super::samples::Samples;
-use crate::query::{ANSWER_BYTES_MAX, Symbols, body_of};
+use crate::query::{ADDRESSES_MAX, ANSWER_BYTES_MAX, Symbols, body_of, look_up};
 
 /// How often.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -24,13 +24,10 @@ const PAGE_SYMBOLS: usize = 5_000;
 const ORPHANS_AFTER: Duration = Duration::from_secs(30);
 /// How long one answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a name is looked up, and how long that may take.
+/// How often a name is looked up.
 const LOOK_UP_EVERY: Duration = Duration::from_secs(10);
-const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
 /// An address that its name has not had for so long is not asked any more.
 const GONE_AFTER: Duration = Duration::from_mins(1);
-/// Addresses of one name that are asked.
-const ADDRESSES_MAX: usize = 64;
 
 /// Asks all of them, for ever. A name stands for all addresses that it has at the time, each of them an instance.
 pub async fn watch_instances(board: &Board, addresses: &[String]) {
@@ -84,15 +81,6 @@ async fn follow(client: &Client, board: &Board, name: &str) {
             }
         }
     }
-}
-
-async fn look_up(name: &str) -> Result<BTreeSet<SocketAddr>, String> {
-    let found = tokio::time::timeout(LOOK_UP_TIMEOUT, tokio::net::lookup_host(name)).await;
-    let found = found.map_err(|_| format!("no address of `{name}` within {LOOK_UP_TIMEOUT:?}"))?;
-    let found: Vec<SocketAddr> = found.map_err(|error| format!("no address of `{name}`: {error}"))?.collect();
-    // An instance that has one of each kind is one instance.
-    let has_v4 = found.iter().any(SocketAddr::is_ipv4);
-    Ok(found.into_iter().filter(|address| address.is_ipv4() == has_v4).collect())
 }
 
 /// The addresses of a name, and when each was last one of them.
@@ -240,13 +228,5 @@ mod tests {
         assert_eq!(at(90, &[1, 4, 3]), [addresses(&[3]), addresses(&[2])]);
         let many: Vec<u8> = (0..=255).collect();
         assert_eq!(at(91, &many)[0].len(), ADDRESSES_MAX - 3, "three are asked already");
-    }
-
-    #[tokio::test]
-    async fn one_that_listens_by_both_kinds_of_address_is_one() {
-        let found = look_up("localhost:9464").await.unwrap();
-        assert_eq!(found, BTreeSet::from([SocketAddr::from(([127, 0, 0, 1], 9464))]));
-        assert_eq!(look_up("[::1]:1").await.unwrap().len(), 1);
-        assert!(look_up("nobody.invalid:1").await.unwrap_err().contains("nobody.invalid"));
     }
 }
