@@ -37,7 +37,7 @@ pub use self::{
     ingest::{IngestConfig, LeaseKind},
     journal::{JournalConfig, JournalKind},
     kafka::{KafkaConfig, Properties},
-    process::{ProcessConfig, Replicas},
+    process::{GroupProtocol, ProcessConfig, Replicas},
     reader::Setting,
     record::RecordConfig,
     rules::{RulesConfig, Treatment},

@@ -13,6 +13,18 @@ pub enum Replicas {
     None,
 }
 
+/// How the group shares partitions out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum GroupProtocol {
+    /// Classic: all give everything up, and all have their shares anew.
+    #[default]
+    Range,
+    /// Classic: only what moves is given up (`cooperative-sticky`).
+    Cooperative,
+    /// Kafka's newer protocol (KIP-848): the brokers share out, and set the session.
+    Consumer,
+}
+
 /// The gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessConfig {
@@ -31,6 +43,10 @@ pub struct ProcessConfig {
     /// `instance_id`: a name that survives restarts makes this a static group member, whose restart moves
     /// no partitions. Must differ between instances. Default: empty, a name of chance.
     pub instance_id: Option<String>,
+    /// `group_protocol`: how the group shares out: `range`, by which all pause for a moment; `cooperative`, by which only
+    /// what moves does; `consumer` (KIP-848), by which the brokers share out and `session_timeout` is theirs to set. All
+    /// instances must have the same. Default: `range`.
+    pub group_protocol: GroupProtocol,
     /// `replicas`: `all` keeps a warm copy of the partitions that this instance does not own, so that taking one
     /// over costs what is new and not what is stored; `none` keeps what it has had itself. Default: `all`.
     pub replicas: Replicas,
@@ -57,6 +73,10 @@ impl ProcessConfig {
         let state_dir = section.legal_text("state_dir", "data/state", "a folder", |path| !path.is_empty());
         let replicas =
             section.legal_text("replicas", "all", "`all` or `none`", |text| ["all", "none"].contains(&text));
+        let group_protocol =
+            section.legal_text("group_protocol", "range", "`range`, `cooperative` or `consumer`", |text| {
+                ["range", "cooperative", "consumer"].contains(&text)
+            });
         let process = Self {
             group: section.legal_text("group", "tickgate", legal::ID_PART, legal::is_id_part),
             workers: section.number("workers", 1, 1..=64),
@@ -68,6 +88,11 @@ impl ProcessConfig {
             ),
             round_max_records: section.number("round_max_records", 100_000, 1..=10_000_000),
             instance_id: Some(instance_id).filter(|id| !id.is_empty()),
+            group_protocol: match group_protocol.as_str() {
+                "cooperative" => GroupProtocol::Cooperative,
+                "consumer" => GroupProtocol::Consumer,
+                _ => GroupProtocol::Range,
+            },
             replicas: if replicas == "none" { Replicas::None } else { Replicas::All },
             http: section.address("http", "127.0.0.1:9464"),
             peers: section.list("peers", &[]),
@@ -82,6 +107,13 @@ impl ProcessConfig {
         if let Some(wrong) = process.peers.iter().find(|peer| !legal::is_address(peer)) {
             let expected = "addresses such as `127.0.0.1:9464`, comma-separated";
             section.reject_together("peers", format!("`{wrong}`"), expected);
+        }
+        if process.instance_id.is_some() && process.group_protocol != GroupProtocol::Range {
+            section.reject_together(
+                "instance_id",
+                "a name".to_owned(),
+                "none, or `group_protocol = \"range\"`",
+            );
         }
         if process.commit_interval > process.transaction_timeout / 2 {
             let found = format!("`{}`", humantime::format_duration(process.commit_interval));

@@ -131,6 +131,8 @@ fn a_secret_may_come_from_a_file() {
 /// Settings that are none, and a part of what is said of each.
 const ILLEGAL: &[(&str, &str)] = &[
     ("process.session_timeout = \"5s\"", "from 6s"),
+    ("process.group_protocol = \"eager\"", "`cooperative`"),
+    ("process.group_protocol = \"consumer\"\nprocess.instance_id = \"a\"", "group_protocol"),
     ("process.commit_interval = 100", "100ms"),
     ("process.commit_interval = \"40s\"", "process.transaction_timeout"),
     ("process.group = \"a.b\"", "dots"),

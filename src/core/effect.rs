@@ -12,7 +12,7 @@ use crate::model::{CheckpointRow, ClassRow, Event, Kind, Offset, Partition, Rule
 #[derive(Debug, Clone)]
 pub enum Effect {
     /// Take the assignment on: the group is answered, and nothing is read of it yet. From here on the group can be
-    /// heard while the takeover goes on. Answer: `Done`.
+    /// heard while the takeover goes on. Answer: `Accepted`.
     Accept(Vec<Partition>),
     /// Read who committed last for each partition, pending commits ignored. Answer: `Owners`.
     ReadOwners(Vec<Partition>),

@@ -12,8 +12,8 @@ pub struct Now {
     pub monotonic_ms: i64,
 }
 
-/// Which state of the group's membership something belongs to: raised at every rebalance event, and taken
-/// *before* the poll that brought it.
+/// Which state of the group's membership something belongs to. Taken *before* the poll that brought it; what is begun
+/// under one is committed under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Generation(pub u64);
 
@@ -31,6 +31,8 @@ pub enum Input<'a> {
     Revoked {
         /// All of them.
         partitions: Vec<Partition>,
+        /// The membership right now.
+        generation: Generation,
     },
     /// The partitions are somebody else's already.
     Lost {
@@ -56,6 +58,11 @@ pub enum Input<'a> {
     },
     /// The outstanding effect is done and has nothing to tell.
     Done,
+    /// Answers `Effect::Accept`.
+    Accepted {
+        /// The membership right now.
+        generation: Generation,
+    },
     /// The outstanding effect failed.
     Failed(Failure),
     /// Answers `Effect::ReadOwners`.

@@ -39,7 +39,8 @@ enum Call {
 
 impl Processor {
     pub(super) fn arrived(&mut self, records: &[Record<'_>], generation: Generation, now: Now) {
-        if self.round.as_ref().is_some_and(|round| round.generation != generation) {
+        if let Some(round) = self.round.as_mut().filter(|round| round.generation != generation) {
+            round.unread = records.iter().map(|record| record.partition).collect();
             self.abort("the group's membership changed within the round".to_owned());
             return;
         }

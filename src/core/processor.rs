@@ -123,8 +123,9 @@ impl Processor {
                 self.generation = generation;
                 self.assigned(partitions);
             }
-            Input::Revoked { partitions } => {
+            Input::Revoked { partitions, generation } => {
                 self.expect_idle();
+                self.generation = generation;
                 self.release(partitions, None, now);
             }
             Input::Lost { partitions } => {
@@ -170,6 +171,11 @@ impl Processor {
         Some(effect)
     }
 
+    /// Whether a round is open: the membership it was begun under is the one that counts until it is over.
+    pub fn has_round(&self) -> bool {
+        self.round.is_some()
+    }
+
     /// How long until the core wants `Input::Tick`, and why.
     pub fn poll_timeout(&self, now: Now) -> Option<(Duration, Wake)> {
         let wait = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(0));
@@ -211,9 +217,10 @@ impl Processor {
 
     fn answered(&mut self, outstanding: Outstanding, answer: Input<'_>, now: Now) {
         match (outstanding, answer) {
-            (Outstanding::Abort, Input::Done) => self.aborted(),
+            (Outstanding::Abort, Input::Done) => self.aborted(now),
             (Outstanding::Apply, Input::Done) => self.applied(now),
             (_, Input::Done) => {}
+            (_, Input::Accepted { generation }) => self.generation = generation,
             (Outstanding::Commit, Input::Committed(positions)) => self.committed(&positions),
             (_, Input::Owners(owners)) => self.owners_read(&owners),
             (_, Input::Stable(offsets)) => self.stable(&offsets, now),

@@ -26,6 +26,10 @@ pub(super) struct Round {
     pub(super) released: BTreeSet<Partition>,
     /// Partitions that were claimed, and are given up before they have a task: the mark is all that they need.
     pub(super) unclaims: Vec<(Partition, Offset)>,
+    /// Where records were read that did not come into it, and will be read again.
+    pub(super) unread: BTreeSet<Partition>,
+    /// Whether it repeats the marks of one that was aborted.
+    is_repeated: bool,
     /// Pages whose silences this round reports, and when each is due next.
     pub(super) settles: Vec<(Partition, First, Option<i64>)>,
     writes: Arc<Vec<Writes>>,
@@ -35,7 +39,11 @@ pub(super) struct Round {
 /// What follows once the open round is applied.
 #[derive(Debug)]
 pub(super) enum After {
-    Resume(Vec<(Partition, Offset)>),
+    /// The takeover is kept for what it has claimed.
+    Resume {
+        offsets: Vec<(Partition, Offset)>,
+        takeover: Takeover,
+    },
     Release(Vec<Partition>),
     TakeOver(Takeover),
     Stop(Stop),
@@ -54,6 +62,8 @@ impl Processor {
             partitions: BTreeSet::new(),
             released: BTreeSet::new(),
             unclaims: Vec::new(),
+            unread: BTreeSet::new(),
+            is_repeated: false,
             settles: Vec::new(),
             writes: Arc::default(),
             positions: Vec::new(),
@@ -144,32 +154,59 @@ impl Processor {
     }
 
     /// The transaction is gone: so is the overlay, and the input is read again.
-    pub(super) fn aborted(&mut self) {
-        if self.round.take().is_none() {
-            return;
-        }
+    pub(super) fn aborted(&mut self, now: Now) {
+        let Some(round) = self.round.take() else { return };
         let mut rewind = Vec::new();
         for task in self.tasks.values_mut() {
-            if task.next != task.committed {
+            let is_read = task.next != task.committed || round.unread.contains(&task.partition);
+            if is_read && !round.released.contains(&task.partition) {
                 rewind.push((task.partition, task.committed));
             }
             task.drop_round();
         }
-        if self.after.iter().all(|after| matches!(after, After::TakeOver(_))) {
-            self.effects.push_back(Effect::Rewind(rewind));
+        let mut after = std::mem::take(&mut self.after);
+        match after.as_mut_slice() {
             // What comes does not depend on the round that was open when it came.
-            for after in std::mem::take(&mut self.after) {
-                self.follow(after);
+            [] | [After::TakeOver(_)] => {
+                self.effects.push_back(Effect::Rewind(rewind));
+                after.into_iter().for_each(|after| self.follow(after));
             }
-            return;
+            // Nobody has any of it yet.
+            [After::Resume { takeover, .. }] => {
+                let takeover = std::mem::take(takeover);
+                self.drop_tasks(&takeover.partitions);
+                self.take_over(takeover);
+            }
+            _ if round.is_repeated => self.fail_to_give_up(&after),
+            _ => {
+                if !rewind.is_empty() {
+                    self.effects.push_back(Effect::Rewind(rewind));
+                }
+                self.after = after;
+                self.mark_alone(round, now);
+            }
         }
-        // What should have followed the round can't: unmarked partitions are given up together with the id.
-        let stops = self.after.iter().any(|after| matches!(after, After::Stop(_)));
+    }
+
+    /// A round that was to give partitions up was aborted: under the membership that took them away, it may be, which a
+    /// round begun before it cannot be committed under. The marks are all that is needed.
+    fn mark_alone(&mut self, aborted: Round, now: Now) {
+        let generation = self.generation;
+        let round = self.open_round(generation, now);
+        round.is_repeated = true;
+        round.partitions.clone_from(&aborted.released);
+        round.released = aborted.released;
+        round.unclaims = aborted.unclaims;
+        self.finish_round();
+    }
+
+    /// What should have followed the round can't: unmarked partitions are given up together with the id.
+    fn fail_to_give_up(&mut self, after: &[After]) {
         let partitions: Vec<Partition> = self.tasks.keys().copied().collect();
-        if stops {
+        if after.iter().any(|after| matches!(after, After::Stop(_))) {
             self.stop(Stop::Interrupted);
         } else {
-            self.rebuild("the round that was to give partitions up or found them was aborted".to_owned());
+            self.rebuild("the round that was to give partitions up was aborted".to_owned());
             self.effects.push_front(Effect::Release(partitions));
         }
     }
@@ -209,17 +246,21 @@ impl Processor {
 
     fn follow(&mut self, after: After) {
         match after {
-            After::Resume(offsets) => self.effects.push_back(Effect::Resume(offsets)),
+            After::Resume { offsets, .. } => self.effects.push_back(Effect::Resume(offsets)),
             After::Release(partitions) => {
-                self.tasks.retain(|partition, _| !partitions.contains(partition));
-                self.deadlines.forget(&partitions);
-                self.feeds.forget();
-                self.unlisted.retain(|partition, _| !partitions.contains(partition));
+                self.drop_tasks(&partitions);
                 self.effects.push_back(Effect::Release(partitions));
             }
             After::TakeOver(begun) => self.take_over(begun),
             After::Stop(stop) => self.effects.push_back(Effect::Stop(stop)),
         }
+    }
+
+    fn drop_tasks(&mut self, partitions: &[Partition]) {
+        self.tasks.retain(|partition, _| !partitions.contains(partition));
+        self.deadlines.forget(partitions);
+        self.feeds.forget();
+        self.unlisted.retain(|partition, _| !partitions.contains(partition));
     }
 
     fn evict_if_full(&mut self) {

@@ -146,7 +146,7 @@ impl Processor {
     }
 
     fn start(&mut self, restored: &[Restored], starts: Vec<Start>, now: Now) {
-        self.takeover = None;
+        let takeover = self.takeover.take().unwrap_or_default();
         let mut resume = Vec::with_capacity(starts.len());
         let mut found = Vec::new();
         for (part, Start { committed, next, notices }) in restored.iter().zip(starts) {
@@ -164,7 +164,7 @@ impl Processor {
         // A checkpoint exists wherever a committed offset does: a partition without either is founded by a round.
         let generation = self.generation;
         self.open_round(generation, now).partitions.extend(found);
-        self.after.push(After::Resume(resume));
+        self.after.push(After::Resume { offsets: resume, takeover });
         self.finish_round();
     }
 

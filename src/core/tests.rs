@@ -424,7 +424,7 @@ fn a_revocation_marks_finishes_and_only_then_releases() {
     let mut core = running();
     arrive(&mut core, 5, 10_000, at(10));
     settle(&mut core, at(10));
-    core.handle(Input::Revoked { partitions: vec![0] }, at(20));
+    core.handle(Input::Revoked { partitions: vec![0], generation: GENERATION }, at(20));
     let seen = settle(&mut core, at(20));
     assert_eq!(names(&seen), ["log", "send offsets", "commit", "apply", "release"]);
     assert!(matches!(&seen[1], Effect::SendOffsets { offsets, .. } if *offsets == [(0, 6, true)]));

@@ -12,6 +12,7 @@ use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer},
 };
+use tickgate::config::GroupProtocol;
 use tickgate::journal::kafka::membership::{GroupEvent, Joining, Membership};
 use tickgate_stack::{Broker, Proxy};
 
@@ -84,6 +85,7 @@ fn members_whose_session_has_ended_unheard_can_leave() {
                 topic: &topic,
                 instance_id: None,
                 session_timeout: SESSION,
+                protocol: GroupProtocol::Range,
                 tuning: &[],
             };
             let mut config = ClientConfig::new();

@@ -164,29 +164,52 @@ fn a_hundred_orderly_rebalances_fence_nobody() {
 #[test]
 #[ignore = "slow: four minutes"]
 fn twenty_rebalances_in_a_row_cost_nothing() {
-    const REBALANCES: usize = 20;
+    rebalances_in_a_row_cost_nothing("range", 20, true);
+}
+
+#[test]
+#[ignore = "slow: four minutes"]
+fn twenty_cooperative_rebalances_in_a_row_cost_nothing() {
+    rebalances_in_a_row_cost_nothing("cooperative", 20, true);
+}
+
+/// By their defaults the brokers wait 45 s for a member of this protocol, so nobody is killed here but once.
+#[test]
+#[ignore = "slow: four minutes"]
+fn rebalances_by_the_brokers_cost_nothing() {
+    rebalances_in_a_row_cost_nothing("consumer", 12, false);
+}
+
+fn rebalances_in_a_row_cost_nothing(protocol: &str, rebalances: usize, kills: bool) {
     const INSTANCES: usize = 5;
-    let settings = prepare("twenty", SOME);
+    let settings = prepare(&format!("many-{protocol}"), SOME).with("PROCESS__GROUP_PROTOCOL", protocol);
     let mut feed = Feed::new(33, SOME);
     let mut chance = ChaCha8Rng::seed_from_u64(33);
     let mut gates: Vec<Gate> = (0..INSTANCES).map(|_| Gate::stopped(&settings)).collect();
     while_flowing(&settings, &mut feed, || {
         gates[0].start_again(&[]);
         wait_even(&gates, 1, SOME);
-        for _ in 0..REBALANCES {
+        for _ in 0..rebalances {
             let mut which = chance.random_range(0..INSTANCES);
             if running(&mut gates) == 1 && gates[which].is_running() {
                 which = (which + 1) % INSTANCES;
             }
             if !gates[which].is_running() {
                 gates[which].start_again(&[]);
-            } else if chance.random() {
+            } else if kills && chance.random() {
                 assert_stayed(&gates[which]);
                 gates[which].kill();
             } else {
                 assert_eq!(gates[which].terminate(), Some(0));
                 assert_stayed(&gates[which]);
             }
+            let running = running(&mut gates);
+            wait_even(&gates, running, SOME);
+        }
+        if !kills {
+            let killed = gates.iter_mut().find_map(|gate| gate.is_running().then_some(gate)).unwrap();
+            killed.kill();
+            killed.start_again(&[]);
             let running = running(&mut gates);
             wait_even(&gates, running, SOME);
         }

@@ -1,8 +1,8 @@
 //! Everything at once, at random, for as long as one likes: instances crash, stop, sleep, come and go, and their stores
 //! are lost or damaged, while brokers crash and the network fails, and records flow. In the end all is proved.
 //!
-//! `./check --soak MINUTES` runs it. What happens is drawn from a seed that is printed; `SOAK_SEED` draws the
-//! same again, though not at the very same instants.
+//! `./check --soak MINUTES` runs it, with `SOAK_PROTOCOL=cooperative` by another `process.group_protocol`. What happens is
+//! drawn from a seed that is printed; `SOAK_SEED` draws the same again, though not at the very same instants.
 
 use std::{
     collections::BTreeMap,
@@ -166,9 +166,10 @@ fn everything_at_once() {
     let minutes = variable("SOAK_MINUTES").unwrap_or(3);
     let seed = variable("SOAK_SEED").unwrap_or_else(|| now_ms().unsigned_abs());
     eprintln!("a soak of {minutes} minutes with SOAK_SEED={seed}");
+    let protocol = std::env::var("SOAK_PROTOCOL").unwrap_or_else(|_| "range".to_owned());
     let rig = Rig::take();
-    let soak =
-        Soak { settings: rig.settings("soak", PARTITIONS), tally: Mutex::default(), began: Instant::now() };
+    let settings = rig.settings("soak", PARTITIONS).with("PROCESS__GROUP_PROTOCOL", &protocol);
+    let soak = Soak { settings, tally: Mutex::default(), began: Instant::now() };
     let lasts = Duration::from_mins(minutes);
     let mut feed = Feed::new(seed, PARTITIONS);
     let mut gates: Vec<Gate> = (0..INSTANCES).map(|_| Gate::start(&soak.settings)).collect();

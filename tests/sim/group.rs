@@ -1,5 +1,5 @@
-//! The consumer group: classic protocol, eager range assignment, sessions, static members. And a member's seat
-//! in it, which is what librdkafka makes of the group for one client.
+//! The consumer group: classic protocol, eager range assignment or a cooperative one, sessions, static members. And a
+//! member's seat in it, which is what librdkafka makes of the group for one client.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -20,11 +20,14 @@ struct Place {
     /// Whether it has joined the coming generation.
     joined: bool,
     assigned: Vec<Partition>,
+    /// What it said it has when it joined; only where the protocol is cooperative.
+    owned: Vec<Partition>,
 }
 
 #[derive(Debug, Default)]
 pub struct Group {
     partitions: i32,
+    pub is_cooperative: bool,
     generation: u32,
     rebalancing_since: Option<i64>,
     members: BTreeMap<Member, Place>,
@@ -47,8 +50,8 @@ enum Heard {
 }
 
 impl Group {
-    pub fn new(partitions: i32) -> Self {
-        Self { partitions, ..Self::default() }
+    pub fn new(partitions: i32, is_cooperative: bool) -> Self {
+        Self { partitions, is_cooperative, ..Self::default() }
     }
 
     /// Whether a commit with this membership is accepted.
@@ -112,16 +115,17 @@ impl Group {
             return self.last_member;
         }
         let name = name.map(str::to_owned);
-        let place = Place { name, heard_ms: now_ms, joined: true, assigned: Vec::new() };
+        let place = Place { name, heard_ms: now_ms, joined: true, assigned: Vec::new(), owned: Vec::new() };
         self.members.insert(self.last_member, place);
         self.rebalance(now_ms);
         self.settle();
         self.last_member
     }
 
-    fn rejoin(&mut self, member: Member, now_ms: i64) {
+    fn rejoin(&mut self, member: Member, owned: &[Partition], now_ms: i64) {
         let Some(place) = self.members.get_mut(&member) else { return };
         place.joined = true;
+        place.owned = owned.to_vec();
         self.rebalance(now_ms);
         self.settle();
     }
@@ -152,6 +156,10 @@ impl Group {
         }
         self.rebalancing_since = None;
         self.generation += 1;
+        if self.is_cooperative {
+            self.share_out_what_is_free();
+            return;
+        }
         let members = i32::try_from(self.members.len()).unwrap();
         let mut first = 0;
         for (at, place) in (0..).zip(self.members.values_mut()) {
@@ -159,6 +167,31 @@ impl Group {
             place.assigned = (first..first + share).collect();
             place.joined = false;
             first += share;
+        }
+    }
+
+    /// Each member keeps what it has of its share. What is more than that is nobody's until it has given it up and joined
+    /// again.
+    fn share_out_what_is_free(&mut self) {
+        let Ok(members) = i32::try_from(self.members.len()) else { return };
+        if members == 0 {
+            return;
+        }
+        let taken: BTreeSet<Partition> =
+            self.members.values().flat_map(|place| &place.owned).copied().collect();
+        let mut free = (0..self.partitions).filter(|partition| !taken.contains(partition));
+        let (least, mut larger) = (self.partitions / members, self.partitions % members);
+        // Those that have most keep the larger shares.
+        let mut places: Vec<&mut Place> = self.members.values_mut().collect();
+        places.sort_by_key(|place| std::cmp::Reverse(place.owned.len()));
+        for place in places {
+            let share = usize::try_from(least + i32::from(larger > 0)).unwrap();
+            larger -= i32::from(larger > 0);
+            place.assigned.clone_from(&place.owned);
+            place.assigned.truncate(share);
+            let missing = share - place.assigned.len();
+            place.assigned.extend(free.by_ref().take(missing));
+            place.joined = false;
         }
     }
 }
@@ -191,8 +224,12 @@ pub struct Seat {
     pub events: VecDeque<Event>,
     /// Another member of its name has replaced it: it can only start over.
     pub is_replaced: bool,
-    /// How many events there have been.
-    pub count: u64,
+    /// What the group has given, where the protocol is cooperative.
+    owned: Vec<Partition>,
+    /// What comes once a revocation is answered.
+    follows: Option<Vec<Partition>>,
+    /// It joins again once the assignment is answered.
+    rejoins: bool,
     /// An event that was handed over has not been answered.
     awaited: bool,
 }
@@ -206,7 +243,9 @@ impl Seat {
             phase: Phase::Joining,
             events: VecDeque::new(),
             is_replaced: false,
-            count: 0,
+            owned: Vec::new(),
+            follows: None,
+            rejoins: false,
             awaited: false,
         }
     }
@@ -227,6 +266,10 @@ impl Seat {
 
     /// What the client's background thread does all the time.
     pub fn heartbeat(&mut self, group: &mut Group, now_ms: i64) {
+        if group.is_cooperative {
+            self.heartbeat_cooperatively(group, now_ms);
+            return;
+        }
         match group.heartbeat(self.member, now_ms) {
             Heard::Replaced => self.is_replaced = true,
             Heard::Unknown => match std::mem::replace(&mut self.phase, Phase::Joining) {
@@ -235,7 +278,7 @@ impl Seat {
                 waiting => self.phase = waiting,
             },
             Heard::Rejoin => match std::mem::replace(&mut self.phase, Phase::Joining) {
-                Phase::Joining => group.rejoin(self.member, now_ms),
+                Phase::Joining => group.rejoin(self.member, &[], now_ms),
                 Phase::Steady(list) => self.tell(Event::Revoked(list), Phase::GivingUp),
                 waiting => self.phase = waiting,
             },
@@ -247,11 +290,55 @@ impl Seat {
         }
     }
 
+    /// What it has it keeps while it joins again.
+    fn heartbeat_cooperatively(&mut self, group: &mut Group, now_ms: i64) {
+        match group.heartbeat(self.member, now_ms) {
+            Heard::Replaced => self.is_replaced = true,
+            Heard::Unknown => match &self.phase {
+                Phase::Joining if self.owned.is_empty() => {
+                    self.member = group.join(self.name.as_deref(), now_ms);
+                }
+                Phase::Joining | Phase::Steady(_) => {
+                    let lost = std::mem::take(&mut self.owned);
+                    self.tell(Event::Lost(lost), Phase::GivingUp);
+                }
+                Phase::Told(_) | Phase::GivingUp => {}
+            },
+            Heard::Rejoin if matches!(self.phase, Phase::Joining | Phase::Steady(_)) => {
+                self.phase = Phase::Joining;
+                group.rejoin(self.member, &self.owned, now_ms);
+            }
+            Heard::Member { generation, assigned } if self.phase == Phase::Joining => {
+                self.generation = generation;
+                let (kept, gone): (Vec<_>, Vec<_>) = self.owned.iter().partition(|of| assigned.contains(of));
+                let given: Vec<Partition> =
+                    assigned.into_iter().filter(|of| !self.owned.contains(of)).collect();
+                self.owned = kept;
+                if gone.is_empty() {
+                    self.give(given);
+                } else {
+                    self.follows = Some(given);
+                    self.tell(Event::Revoked(gone), Phase::GivingUp);
+                }
+            }
+            Heard::Rejoin | Heard::Member { .. } | Heard::Wait => {}
+        }
+    }
+
+    fn give(&mut self, given: Vec<Partition>) {
+        self.owned.extend(&given);
+        self.tell(Event::Assigned(given), Phase::Told(Vec::new()));
+    }
+
     /// The answer to an assignment.
-    pub fn assign(&mut self) {
+    pub fn assign(&mut self, group: &mut Group, now_ms: i64) {
         self.awaited = false;
         if let Phase::Told(list) = &mut self.phase {
             self.phase = Phase::Steady(std::mem::take(list));
+            if std::mem::take(&mut self.rejoins) {
+                self.phase = Phase::Joining;
+                group.rejoin(self.member, &self.owned, now_ms);
+            }
         }
     }
 
@@ -265,10 +352,17 @@ impl Seat {
     /// The same to an event that nobody has been told of yet.
     pub fn answer_at_once(&mut self, group: &mut Group, now_ms: i64) {
         match self.phase {
-            Phase::GivingUp => {
-                self.phase = Phase::Joining;
-                group.rejoin(self.member, now_ms);
-            }
+            Phase::GivingUp => match self.follows.take() {
+                Some(given) => {
+                    self.rejoins = true;
+                    self.give(given);
+                }
+                None => {
+                    self.phase = Phase::Joining;
+                    group.rejoin(self.member, &[], now_ms);
+                }
+            },
+            Phase::Told(_) if group.is_cooperative => self.assign(group, now_ms),
             Phase::Told(_) => self.phase = Phase::Steady(Vec::new()),
             // What it has taken on it has until the group wants it back.
             Phase::Steady(_) | Phase::Joining => {}
@@ -276,7 +370,6 @@ impl Seat {
     }
 
     fn tell(&mut self, event: Event, phase: Phase) {
-        self.count += 1;
         self.events.push_back(event);
         self.phase = phase;
     }

@@ -21,6 +21,8 @@ use crate::worker::{Life, Sent};
 
 /// How long a takeover waits for the mark of an owner that gives up in order, as the gate does.
 const MARK_WAIT_MS: i64 = 250;
+/// How long a claim is tried that a cooperative group refuses, as by the gate.
+const CLAIM_WAIT_MS: i64 = 5_000;
 /// In 1,000: a fenced producer learns of it when it sends.
 const LEARNS_AT_ONCE: u32 = 200;
 
@@ -38,13 +40,13 @@ impl Life {
         }
         let answer = match effect {
             Effect::Accept(_) => {
-                self.seat.assign();
-                Some(Input::Done)
+                self.seat.assign(&mut site.group, site.journal.now_ms);
+                Some(Input::Accepted { generation: self.take_membership() })
             }
             Effect::ReadOwners(partitions) => self.read_owners(partitions, site),
             Effect::Fence(ids) => patiently(self.fence(ids, home, site)?, stops),
             Effect::AwaitStable(partitions) => patiently(await_stable(partitions, site), stops),
-            Effect::Claim(offsets) => Some(self.claim(offsets, site)?),
+            Effect::Claim(offsets) => patiently(self.claim(offsets, site)?, stops),
             Effect::ReadTargets(partitions) => {
                 self.current_at = home.now(site).wall.0;
                 patiently(read_targets(partitions, site), stops)
@@ -52,8 +54,11 @@ impl Life {
             Effect::Restore(targets) => patiently(self.restore(targets, home, site)?, stops),
             Effect::Resume(offsets) => {
                 site.refusals.check_resumed(&self.id, offsets)?;
-                self.seat.assign();
-                self.places = offsets.iter().copied().collect();
+                self.seat.assign(&mut site.group, site.journal.now_ms);
+                if !site.group.is_cooperative {
+                    self.places.clear();
+                }
+                self.places.extend(offsets.iter().copied());
                 Some(Input::Done)
             }
             Effect::Begin => {
@@ -183,7 +188,7 @@ impl Life {
             let committed = self.committed.remove(partition);
             store::check_given_up(*partition, home.disk.position(*partition), committed)?;
         }
-        self.places.clear();
+        self.places.retain(|partition, _| site.group.is_cooperative && !partitions.contains(partition));
         home.disk.give_back(&self.id, partitions);
         self.seat.unassign(&mut site.group, site.journal.now_ms);
         Ok(Input::Done)
@@ -245,12 +250,22 @@ impl Life {
         Ok(Some(Input::Done))
     }
 
-    fn claim(&self, offsets: &[(Partition, Offset)], site: &mut Site) -> Result<Input<'static>, Breach> {
+    fn claim(&mut self, offsets: &[(Partition, Offset)], site: &mut Site) -> Result<Answer, Breach> {
         let membership = (self.seat.member, self.seat.generation);
         if !accepts(membership, site) {
             let reason = "an old generation".to_owned();
-            return Ok(Input::Failed(Failure::Refused { reason }));
+            if !site.group.is_cooperative {
+                return Ok(Some(Input::Failed(Failure::Refused { reason })));
+            }
+            let now_ms = site.journal.now_ms;
+            if now_ms <= *self.claims_until_ms.get_or_insert(now_ms + CLAIM_WAIT_MS) {
+                site.tally.note(Kind::ClaimAwaited);
+                return Ok(None);
+            }
+            self.claims_until_ms = None;
+            return Ok(Some(Input::Failed(Failure::Fenced { reason })));
         }
+        self.claims_until_ms = None;
         site.living.claimed(&self.id, membership);
         site.tally.note(Kind::Claimed);
         for (partition, offset) in offsets {
@@ -258,7 +273,7 @@ impl Life {
             site.journal.offsets.commit(*partition, *offset, claim.encode());
             site.owners.commits(*partition, membership.1, &self.id)?;
         }
-        Ok(Input::Done)
+        Ok(Some(Input::Done))
     }
 
     fn send(&mut self, outputs: &[Output], site: &mut Site) -> Answer {

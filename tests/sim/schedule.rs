@@ -77,6 +77,8 @@ pub struct Schedule {
     pub workers: usize,
     /// Whether members have names that survive restarts.
     pub static_names: bool,
+    /// Whether the group is told only of what moves.
+    pub cooperative: bool,
     /// Whether the first two instances have the same name.
     pub twins: bool,
     pub transaction_timeout_ms: i64,
@@ -135,6 +137,7 @@ impl Schedule {
             instances: rng.random_range(1..=3),
             workers: if rng.random_ratio(1, 3) { 2 } else { 1 },
             static_names,
+            cooperative: !static_names && rng.random_bool(0.4),
             twins: static_names && rng.random_ratio(1, 3),
             transaction_timeout_ms: if rng.random_ratio(1, 3) {
                 rng.random_range(2_000..10_000)
@@ -170,6 +173,7 @@ impl Schedule {
             instances: 0,
             workers: 1,
             static_names: false,
+            cooperative: false,
             twins: false,
             transaction_timeout_ms: 60_000,
             tampering: Tampering::Nothing,

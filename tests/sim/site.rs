@@ -62,7 +62,7 @@ impl Site {
             tally: Tally::default(),
             planted,
             journal: Journal::new(schedule.transaction_timeout_ms),
-            group: Group::new(schedule.partitions),
+            group: Group::new(schedule.partitions, schedule.cooperative),
             reference: Reference::default(),
             silences: Silences::default(),
             feeds: Feeds::default(),

@@ -72,7 +72,7 @@ const TEETH: [(Planted, u64); 21] = [
     (Planted::AlertNotLogged, 5),
     (Planted::TargetAtLastStable, 200),
     (Planted::TargetOfNewLeader, 200),
-    (Planted::ClaimBeforeStable, 50),
+    (Planted::ClaimBeforeStable, 200),
     (Planted::NotUnclaimed, 1000),
     (Planted::OverlayKept, 20),
     (Planted::NoRewind, 50),

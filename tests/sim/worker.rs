@@ -18,6 +18,8 @@ use crate::site::Site;
 use crate::tally::Kind;
 use crate::teeth::{Planted, Slip};
 
+/// Memberships that are kept, as by the gate.
+const MEMBERSHIPS: usize = 3;
 /// Records that one poll takes at most.
 const BATCH_MAX: usize = 8;
 
@@ -49,6 +51,8 @@ pub struct Life {
     pub excused: Vec<String>,
     /// Until when marks are waited for, while owners are being read.
     pub marks_until_ms: Option<i64>,
+    /// Until when a claim is tried that the group refuses.
+    pub claims_until_ms: Option<i64>,
     told_to_stop: bool,
     /// The last turn was a tick; the group and the records have the next one.
     ticked: bool,
@@ -106,6 +110,7 @@ impl Life {
             committed: BTreeMap::new(),
             excused: Vec::new(),
             marks_until_ms: None,
+            claims_until_ms: None,
             told_to_stop: false,
             ticked: false,
             is_over: false,
@@ -143,7 +148,8 @@ impl Life {
         let ends = listens && heard || stops;
         if ends {
             self.note_interrupted(site);
-            (self.restoring, self.awaits_writer_since_ms, self.marks_until_ms) = (None, None, None);
+            (self.restoring, self.awaits_writer_since_ms) = (None, None);
+            (self.marks_until_ms, self.claims_until_ms) = (None, None);
         }
         ends
     }
@@ -228,40 +234,56 @@ impl Life {
         if self.ticked {
             site.trace.note(format_args!("{} tick", self.id));
             site.tally.note(Kind::Tick);
-            self.core.handle(Input::Tick { generation: self.generation() }, now);
+            let generation = self.generation();
+            self.core.handle(Input::Tick { generation }, now);
         } else if let Some(event) = self.seat.next_event() {
             site.trace.note(format_args!("{} {event:?}", self.id));
             self.group_said(event, site, now);
         } else if home.asked_to_stop && !self.told_to_stop {
             self.told_to_stop = true;
-            self.core.handle(Input::Shutdown { generation: self.generation() }, now);
+            let generation = self.take_membership();
+            self.core.handle(Input::Shutdown { generation }, now);
         } else {
             return self.read(site, now);
         }
         None
     }
 
-    pub fn generation(&self) -> Generation {
+    /// The membership as it is now, and while a round is open that of the round.
+    fn generation(&mut self) -> Generation {
+        if self.core.has_round() { self.newest() } else { self.take_membership() }
+    }
+
+    fn newest(&self) -> Generation {
         self.memberships.last().map_or(Generation(0), |(generation, _)| *generation)
     }
 
+    pub fn take_membership(&mut self) -> Generation {
+        let generation = Generation(self.newest().0 + 1);
+        self.memberships.push((generation, (self.seat.member, self.seat.generation)));
+        if self.memberships.len() > MEMBERSHIPS {
+            self.memberships.remove(0);
+        }
+        generation
+    }
+
     fn group_said(&mut self, event: Event, site: &mut Site, now: Now) {
+        let generation = self.take_membership();
         let input = match event {
-            Event::Assigned(partitions) => {
-                let generation = Generation(self.seat.count);
-                self.memberships.push((generation, (self.seat.member, self.seat.generation)));
-                if self.memberships.len() > 2 {
-                    self.memberships.remove(0);
-                }
-                Input::Assigned { partitions, generation }
-            }
+            Event::Assigned(partitions) => Input::Assigned { partitions, generation },
             Event::Revoked(partitions) => {
                 if site.planted == Planted::GiveUpFirst {
                     self.give_up_first(&partitions, site);
                 }
                 site.tally.note(Kind::Revoked);
-                site.living.gave_up(&self.id);
-                Input::Revoked { partitions }
+                if self.core.progress().tasks.len() > partitions.len() {
+                    site.tally.note(Kind::RevokedInPart);
+                }
+                // It may keep others.
+                if !site.group.is_cooperative {
+                    site.living.gave_up(&self.id);
+                }
+                Input::Revoked { partitions, generation }
             }
             Event::Lost(partitions) => {
                 site.tally.note(Kind::Lost);

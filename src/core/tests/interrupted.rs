@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_takeover_that_the_group_ends_marks_what_it_has_claimed_and_gives_it_up() {
-    let revoked = || Input::Revoked { partitions: vec![0] };
+    let revoked = || Input::Revoked { partitions: vec![0], generation: GENERATION };
     let assigned = || Input::Assigned { partitions: vec![1], generation: GENERATION };
     let stop = || Input::Shutdown { generation: GENERATION };
     let lost = || Input::Lost { partitions: vec![0] };
@@ -130,7 +130,7 @@ fn what_is_retained_outlives_the_end_of_a_takeover() {
     }
     assert!(matches!(core.poll_effect(), Some(Effect::Claim(_))));
     core.handle(Input::Failed(Failure::Superseded), at(20));
-    core.handle(Input::Revoked { partitions: vec![1] }, at(20));
+    core.handle(Input::Revoked { partitions: vec![1], generation: GENERATION }, at(20));
     let mut seen = Vec::new();
     while let Some(effect) = core.poll_effect() {
         seen.push(effect.name());
@@ -166,7 +166,7 @@ fn what_was_claimed_is_marked_though_the_takeover_was_ended_twice() {
         assert!(core.poll_effect().is_some());
         core.handle(answer, at(20));
     }
-    core.handle(Input::Revoked { partitions: vec![1, 2] }, at(20));
+    core.handle(Input::Revoked { partitions: vec![1, 2], generation: GENERATION }, at(20));
     let mut seen = Vec::new();
     while let Some(effect) = core.poll_effect() {
         seen.push(effect.name());
@@ -177,4 +177,120 @@ fn what_was_claimed_is_marked_though_the_takeover_was_ended_twice() {
         core.handle(if committed { Input::Committed(Vec::new()) } else { Input::Done }, at(20));
     }
     assert_eq!(seen, ["begin", "log", "send offsets", "commit", "apply", "release"]);
+}
+
+/// Under an incremental protocol the membership moves on amid a round.
+#[test]
+fn a_round_that_gives_up_and_is_refused_is_followed_by_the_marks_alone() {
+    let now_generation = Generation(2);
+    let mut core = running();
+    arrive(&mut core, 5, 10_000, at(10));
+    settle(&mut core, at(10));
+    core.handle(Input::Revoked { partitions: vec![0], generation: now_generation }, at(20));
+    let mut seen = Vec::new();
+    let mut sent = Vec::new();
+    while let Some(effect) = core.poll_effect() {
+        seen.push(effect.name());
+        let stale = || Failure::Abort { reason: "an old generation".to_owned() };
+        let answer = match effect {
+            Effect::Notice(_) => continue,
+            Effect::SendOffsets { offsets, generation } => {
+                sent.push((offsets, generation));
+                if generation == GENERATION { Input::Failed(stale()) } else { Input::Done }
+            }
+            Effect::Commit => Input::Committed(vec![(0, 20)]),
+            _ => Input::Done,
+        };
+        core.handle(answer, at(20));
+    }
+    let marks = ["begin", "log", "send offsets", "commit", "apply", "release"];
+    assert_eq!(seen, [&["log", "send offsets", "notice", "abort"], &marks[..]].concat());
+    assert_eq!(sent, [(vec![(0, 6, true)], GENERATION), (vec![(0, 5, true)], now_generation)]);
+}
+
+#[test]
+fn a_worker_that_cannot_mark_what_it_gives_up_starts_over() {
+    let mut core = running();
+    core.handle(Input::Revoked { partitions: vec![0], generation: GENERATION }, at(20));
+    let mut seen = Vec::new();
+    while let Some(effect) = core.poll_effect() {
+        seen.push(effect.name());
+        let refused = Failure::Abort { reason: "refused".to_owned() };
+        let answer = match effect {
+            Effect::Notice(_) | Effect::Rejoin(_) => continue,
+            Effect::SendOffsets { .. } => Input::Failed(refused),
+            _ => Input::Done,
+        };
+        core.handle(answer, at(20));
+    }
+    let round = ["begin", "log", "send offsets", "notice", "abort"];
+    assert_eq!(seen, [&round[..], &round[..], &["release", "rejoin"]].concat());
+}
+
+#[test]
+fn a_batch_that_is_dropped_with_the_round_is_read_again_all_of_it() {
+    let mut core = running();
+    core.handle(Input::Assigned { partitions: vec![1], generation: GENERATION }, at(5));
+    let restored = Restored { partition: 1, ..restored(Some(checkpoint(5))) };
+    let answers = [
+        Input::Done,
+        Input::Owners(Vec::new()),
+        Input::Stable(vec![(1, Some(5))]),
+        Input::Done,
+        Input::Targets(vec![(1, 10)]),
+        Input::Restored(vec![restored]),
+        Input::Done,
+    ];
+    for answer in answers {
+        assert!(core.poll_effect().is_some());
+        core.handle(answer, at(5));
+    }
+    arrive(&mut core, 5, 10_000, at(10));
+    settle(&mut core, at(10));
+    let record = Record { partition: 1, offset: 5, kafka_time: Some(10), key: None, value: None };
+    core.handle(Input::Arrivals { records: &[record], generation: Generation(2) }, at(20));
+    let seen = settle(&mut core, at(20));
+    assert_eq!(names(&seen), ["notice", "abort", "rewind"]);
+    assert!(matches!(&seen[2], Effect::Rewind(offsets) if *offsets == [(0, 5), (1, 5)]), "{seen:?}");
+}
+
+#[test]
+fn a_refused_founding_is_taken_over_anew_with_what_was_claimed() {
+    let (mut core, _) = taking_over(settings(), Some(5), None);
+    core.handle(Input::Failed(Failure::Superseded), at(0));
+    core.handle(Input::Assigned { partitions: vec![1], generation: GENERATION }, at(0));
+    let founded = Restored { partition: 1, ..restored(None) };
+    let answers = [
+        Input::Done,
+        Input::Owners(Vec::new()),
+        Input::Stable(vec![(0, Some(5)), (1, None)]),
+        Input::Done,
+        Input::Targets(vec![(0, 10), (1, 10)]),
+        Input::Restored(vec![restored(Some(checkpoint(5))), founded]),
+    ];
+    for answer in answers {
+        assert!(core.poll_effect().is_some());
+        core.handle(answer, at(0));
+    }
+    let mut seen = Vec::new();
+    while let Some(effect) = core.poll_effect() {
+        seen.push(effect.name());
+        let answer = match effect {
+            Effect::Notice(_) => continue,
+            Effect::SendOffsets { .. } => Input::Failed(Failure::Abort { reason: "an old one".to_owned() }),
+            Effect::Accept(partitions) => {
+                assert_eq!(partitions, [0, 1]);
+                break;
+            }
+            _ => Input::Done,
+        };
+        core.handle(answer, at(0));
+    }
+    assert_eq!(seen, ["begin", "log", "send offsets", "notice", "abort", "accept"]);
+    core.handle(Input::Failed(Failure::Superseded), at(0));
+    core.handle(Input::Revoked { partitions: vec![0, 1], generation: GENERATION }, at(0));
+    let seen = settle(&mut core, at(0));
+    let marked =
+        |effect: &Effect| matches!(effect, Effect::SendOffsets { offsets, .. } if *offsets == [(0, 5, true)]);
+    assert!(seen.iter().any(marked), "{seen:?}");
 }

@@ -5,9 +5,11 @@
 //! then the group withholds revoked partitions from their next owner. Each event is answered exactly once: an
 //! answer that nobody waits for would be taken for that to the next event, and librdkafka may wait for ever when
 //! that one is answered again while the consumer closes.
+//!
+//! Under an eager protocol an event is about all partitions, under an incremental one about those that come or go.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,13 +18,14 @@ use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, ConsumerGroupMetadata};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset as RdOffset, TopicPartitionList};
 
 use super::empty_handed::EmptyHanded;
 use super::{REQUEST_TIMEOUT, client};
+use crate::config::GroupProtocol;
 use crate::model::{Claim, Offset, Partition};
 
 /// What the gate reads staging with. A queued message takes four to five times its bytes, so the queue is kept
@@ -64,21 +67,16 @@ pub struct Metadata(pub(super) ConsumerGroupMetadata);
 
 #[derive(Default)]
 struct GroupContext {
+    is_incremental: bool,
     events: Mutex<VecDeque<GroupEvent>>,
-    /// What the event that was handed over last waits for.
-    awaited: Mutex<Option<Answer>>,
+    /// The event that was handed over last, while it waits for its answer.
+    awaited: Mutex<Option<GroupEvent>>,
+    /// What the group has given, answered or not.
+    owned: Mutex<BTreeSet<Partition>>,
     empty_handed: Mutex<EmptyHanded>,
-    count: AtomicU64,
     closing: AtomicBool,
     /// What became of the last plain commit.
     committed: Mutex<Option<Result<(), KafkaError>>>,
-}
-
-/// What librdkafka takes as the answer to an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    Assign,
-    Unassign,
 }
 
 impl GroupContext {
@@ -90,16 +88,37 @@ impl GroupContext {
         self.empty_handed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn awaited(&self) -> MutexGuard<'_, Option<Answer>> {
+    fn awaited(&self) -> MutexGuard<'_, Option<GroupEvent>> {
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl GroupEvent {
-    fn answer(&self) -> Answer {
-        match self {
-            Self::Assigned(_) => Answer::Assign,
-            Self::Revoked(_) | Self::Lost(_) => Answer::Unassign,
+    /// Notes whose the partitions are now; how many are this member's.
+    fn own(&self, event: &GroupEvent) -> usize {
+        let mut owned = self.owned.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            GroupEvent::Assigned(given) => owned.extend(given),
+            GroupEvent::Revoked(gone) | GroupEvent::Lost(gone) => owned.retain(|of| !gone.contains(of)),
+        }
+        owned.len()
+    }
+
+    /// Answers an event without taking anything on: librdkafka takes nothing but an assign as the answer to an
+    /// assignment, and after an unassign would wait on for ever, deaf to the group.
+    fn decline(&self, consumer: &BaseConsumer<Self>, event: &GroupEvent) -> KafkaResult<()> {
+        match (self.is_incremental, event) {
+            (false, GroupEvent::Assigned(_)) => consumer.assign(&TopicPartitionList::new()),
+            (false, _) => consumer.unassign(),
+            (true, GroupEvent::Assigned(_)) => consumer.incremental_assign(&TopicPartitionList::new()),
+            (true, GroupEvent::Revoked(gone) | GroupEvent::Lost(gone)) => {
+                // Of what was never taken on there is nothing to give back.
+                let mut list = TopicPartitionList::new();
+                for element in consumer.assignment()?.elements() {
+                    if gone.contains(&element.partition()) {
+                        list.add_partition(element.topic(), element.partition());
+                    }
+                }
+                consumer.incremental_unassign(&list)
+            }
         }
     }
 }
@@ -121,14 +140,6 @@ impl ConsumerContext for GroupContext {
         code: RDKafkaRespErr,
         partitions: &mut TopicPartitionList,
     ) {
-        self.count.fetch_add(1, Ordering::SeqCst);
-        if self.closing.load(Ordering::SeqCst) {
-            // The worker is gone; an answer is all that the group waits for.
-            if let Err(error) = consumer.unassign() {
-                tracing::debug!(%error, "could not answer the group while closing");
-            }
-            return;
-        }
         let list = partitions
             .elements()
             .iter()
@@ -139,7 +150,12 @@ impl ConsumerContext for GroupContext {
             _ if consumer.assignment_lost() => GroupEvent::Lost(list),
             _ => GroupEvent::Revoked(list),
         };
-        self.events().push_back(event);
+        if !self.closing.load(Ordering::SeqCst) {
+            self.events().push_back(event);
+        } else if let Err(error) = self.decline(consumer, &event) {
+            // The worker is gone; an answer is all that the group waits for.
+            tracing::debug!(%error, "could not answer the group while closing");
+        }
     }
 }
 
@@ -147,12 +163,22 @@ impl Membership {
     /// Joins the group. `config` has brokers and security; group, protocol and isolation are set here.
     pub fn join(mut config: ClientConfig, settings: &Joining<'_>) -> Result<Self, KafkaError> {
         let session_ms = settings.session_timeout.as_millis().to_string();
+        let assignor = match settings.protocol {
+            GroupProtocol::Range => Some("range"),
+            GroupProtocol::Cooperative => Some("cooperative-sticky"),
+            GroupProtocol::Consumer => None,
+        };
+        match assignor {
+            Some(assignor) => config
+                .set("session.timeout.ms", session_ms)
+                // By the next heartbeat a member hears that another one has left.
+                .set("heartbeat.interval.ms", "300")
+                .set("partition.assignment.strategy", assignor),
+            // The brokers have a say in all of that.
+            None => config.set("group.protocol", "consumer"),
+        };
         config
             .set("group.id", settings.group)
-            .set("session.timeout.ms", session_ms)
-            // By the next heartbeat a member hears that another one has left.
-            .set("heartbeat.interval.ms", "300")
-            .set("partition.assignment.strategy", "range")
             .set("isolation.level", "read_committed")
             .set("auto.offset.reset", "error")
             .set("enable.auto.commit", "false")
@@ -161,7 +187,9 @@ impl Membership {
         if let Some(instance_id) = settings.instance_id {
             config.set("group.instance.id", instance_id);
         }
-        let consumer: BaseConsumer<GroupContext> = config.create_with_context(GroupContext::default())?;
+        let is_incremental = settings.protocol != GroupProtocol::Range;
+        let context = GroupContext { is_incremental, ..GroupContext::default() };
+        let consumer: BaseConsumer<GroupContext> = config.create_with_context(context)?;
         consumer.subscribe(&[settings.topic])?;
         Ok(Self { consumer: Arc::new(consumer), topic: settings.topic.to_owned() })
     }
@@ -171,10 +199,9 @@ impl Membership {
         self.consumer.context().empty_handed().is_doubtful()
     }
 
-    /// How many times the group has said something: taken before a poll, it tells under which membership the
-    /// records were read.
-    pub fn generation(&self) -> u64 {
-        self.consumer.context().count.load(Ordering::SeqCst)
+    /// Whether the group tells of each partition only when it comes or goes.
+    pub fn is_incremental(&self) -> bool {
+        self.consumer.context().is_incremental
     }
 
     /// The metadata for commits of what is polled from now on; `None` before the first join.
@@ -188,9 +215,10 @@ impl Membership {
         let event = self.take_event();
         let now = Instant::now();
         let mut empty_handed = self.consumer.context().empty_handed();
-        match &event {
-            Some(GroupEvent::Assigned(partitions)) => empty_handed.assigned(partitions.len(), now),
-            None if empty_handed.take_due(now) => {
+        let owned = event.as_ref().map(|event| self.consumer.context().own(event));
+        match (&event, owned) {
+            (Some(GroupEvent::Assigned(_)), Some(owned)) => empty_handed.assigned(owned, now),
+            (None, _) if empty_handed.take_due(now) => {
                 tracing::info!("the group had no partitions of `{}` to give; joining again", self.topic);
                 if let Err(error) = self.consumer.subscribe(&[&self.topic]) {
                     tracing::warn!(%error, "could not join the group again");
@@ -204,7 +232,7 @@ impl Membership {
     fn take_event(&self) -> Option<GroupEvent> {
         let context = self.consumer.context();
         let event = context.events().pop_front()?;
-        *context.awaited() = Some(event.answer());
+        *context.awaited() = Some(event.clone());
         Some(event)
     }
 
@@ -279,9 +307,16 @@ impl Membership {
 
     /// Takes an assignment on before anything of it is read: the answer to it. While one waits for its answer,
     /// librdkafka does not hear that the group rebalances or has ended the session, and the group waits for it.
+    ///
+    /// What is read already is held until the next [`Self::assign`] or [`Self::unassign`].
     pub fn accept(&self) -> Result<(), KafkaError> {
-        let awaited = self.consumer.context().awaited().take_if(|answer| *answer == Answer::Assign);
-        if awaited.is_some() { self.consumer.assign(&TopicPartitionList::new()) } else { Ok(()) }
+        let context = self.consumer.context();
+        if context.is_incremental {
+            self.hold(true)?;
+        }
+        let assigned = |event: &mut GroupEvent| matches!(event, GroupEvent::Assigned(_));
+        let awaited = context.awaited().take_if(assigned);
+        awaited.map_or(Ok(()), |event| context.decline(&self.consumer, &event))
     }
 
     /// Waits up to `wait` for the group to say something; whether it has. For a member that reads nothing yet: a
@@ -298,24 +333,26 @@ impl Membership {
         }
     }
 
-    /// Starts reading these partitions, and no others, here: an answer to an assignment too.
+    /// Starts reading these partitions here, and no others but those that are retained where the protocol is
+    /// incremental: an answer to an assignment too.
     pub fn assign(&self, offsets: &[(Partition, Offset)]) -> Result<(), KafkaError> {
         let list = self.list(offsets)?;
-        *self.consumer.context().awaited() = None;
-        self.consumer.assign(&list)
+        let context = self.consumer.context();
+        *context.awaited() = None;
+        if !context.is_incremental {
+            return self.consumer.assign(&list);
+        }
+        self.hold(false)?;
+        self.consumer.incremental_assign(&list)
     }
 
-    /// Gives all partitions up: the answer to a revocation, and to an assignment that is not taken. Without an
-    /// event that waits for one it does nothing; leaving the group gives them up then.
+    /// Gives up what the event is about that waits for an answer: a revocation, or an assignment that is not taken.
+    /// Without one it does nothing; leaving the group gives all up then.
     pub fn unassign(&self) -> Result<(), KafkaError> {
-        let awaited = self.consumer.context().awaited().take();
-        match awaited {
-            // librdkafka takes nothing but an assign as the answer to an assignment: after an unassign it would
-            // wait on for ever, deaf to the group.
-            Some(Answer::Assign) => self.consumer.assign(&TopicPartitionList::new()),
-            Some(Answer::Unassign) => self.consumer.unassign(),
-            None => Ok(()),
-        }
+        let context = self.consumer.context();
+        let Some(event) = context.awaited().take() else { return Ok(()) };
+        context.decline(&self.consumer, &event)?;
+        if context.is_incremental { self.hold(false) } else { Ok(()) }
     }
 
     /// Whether another process has joined under the same static name. The group says so with a heartbeat: waits
@@ -383,8 +420,10 @@ pub struct Joining<'a> {
     pub topic: &'a str,
     /// A name that survives restarts, for static membership.
     pub instance_id: Option<&'a str>,
-    /// How long a silent member keeps its partitions.
+    /// How long a silent member keeps its partitions, unless the protocol leaves that to the brokers.
     pub session_timeout: Duration,
+    /// How the group shares out.
+    pub protocol: GroupProtocol,
     /// librdkafka properties that only bear on speed and memory.
     pub tuning: &'a [(&'a str, &'a str)],
 }

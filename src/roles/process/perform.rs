@@ -17,6 +17,8 @@ use crate::telemetry::rarely::{REMINDER_EVERY, Rarely};
 
 /// How long a takeover waits for the mark of an owner that gives up in order.
 const MARK_WAIT: Duration = Duration::from_millis(250);
+/// How long a claim is tried that the group refuses, where that need not mean that the partitions are gone.
+const CLAIM_WAIT: Duration = Duration::from_secs(5);
 /// One wait for the end of an id that the last start has left.
 const FENCED_STEP: Duration = Duration::from_millis(20);
 const MARK_PAUSE: Duration = Duration::from_millis(25);
@@ -30,7 +32,7 @@ impl Life<'_> {
         let staging = self.shared.config.topics.staging.clone();
         self.listens = is_takeover(&effect);
         let answer = match effect {
-            Effect::Accept(_) => self.membership.accept().map_err(rebuild).map(|()| Input::Done),
+            Effect::Accept(_) => self.accept(),
             Effect::ReadOwners(partitions) => self.read_owners(&staging, &partitions),
             Effect::Fence(ids) => self.fence(&ids),
             Effect::AwaitStable(partitions) => self
@@ -72,6 +74,11 @@ impl Life<'_> {
             Effect::Notice(_) | Effect::Rejoin(_) | Effect::Stop(_) => Ok(Input::Done),
         };
         answer.unwrap_or_else(Input::Failed)
+    }
+
+    fn accept(&mut self) -> Result<Input<'static>, Failure> {
+        self.membership.accept().map_err(rebuild)?;
+        Ok(Input::Accepted { generation: self.take_membership() })
     }
 
     fn read_owners(&self, staging: &str, partitions: &[Partition]) -> Result<Input<'static>, Failure> {
@@ -121,13 +128,27 @@ impl Life<'_> {
 
     fn claim(&self, offsets: &[(Partition, Offset)]) -> Result<Input<'static>, Failure> {
         self.listen(Duration::ZERO)?;
+        let give_up = Instant::now() + CLAIM_WAIT;
         let claimed =
             self.patiently("a claim", || match self.membership.claim(offsets, self.producer.id()) {
-                Err(error) if membership::is_stale_membership(&error) => Ok(Err(error.to_string())),
+                // The group has moved on, and will say so; if not, what it assigned is the worker's all the same.
+                Err(error)
+                    if membership::is_stale_membership(&error)
+                        && (!self.membership.is_incremental() || Instant::now() > give_up) =>
+                {
+                    Ok(Err(error))
+                }
                 Err(error) => Err(error),
                 Ok(()) => Ok(Ok(())),
             })?;
-        claimed.map(|()| Input::Done).map_err(|reason| Failure::Refused { reason })
+        claimed.map(|()| Input::Done).map_err(|error| {
+            // Each partition is told of only once there: to let one go means to start over.
+            if self.membership.is_incremental() {
+                rebuild(error)
+            } else {
+                Failure::Refused { reason: error.to_string() }
+            }
+        })
     }
 
     /// Hears the group amid a takeover, which ends when it has said something.
@@ -257,7 +278,9 @@ impl Life<'_> {
         }
         self.shared.partitions_changed();
         self.membership.unassign().map_err(rebuild)?;
-        self.shared.readiness.awaits(&name(self.index), "partitions from the group");
+        if self.writers.is_empty() {
+            self.shared.readiness.awaits(&name(self.index), "partitions from the group");
+        }
         Ok(Input::Done)
     }
 

@@ -27,6 +27,8 @@ use crate::model::{Offset, Partition};
 
 /// How many records one poll takes at most; bounds what is held between two effects.
 const BATCH_MAX: usize = 10_000;
+/// Memberships that are kept: the open round's, and one for each of two events that it may end with.
+const MEMBERSHIPS: usize = 3;
 /// How long the loop waits for records when nothing else is due.
 const POLL_MAX: Duration = Duration::from_millis(200);
 /// How often ends are asked for, for the lag.
@@ -64,7 +66,7 @@ pub(super) struct Life<'a> {
     pub(super) sent: Vec<(Partition, Offset)>,
     pub(super) tally: Tally,
     pub(super) lag: Watch,
-    /// The membership that records are read under since the last assignment, and the one before.
+    /// The memberships taken last: that of the open round is one of them.
     metadata: Vec<(Generation, Arc<Metadata>)>,
     lag_asked: Instant,
     /// Commits that failed since one succeeded.
@@ -145,6 +147,7 @@ impl Worker {
             topic: &config.topics.staging,
             instance_id: instance_id.as_deref(),
             session_timeout: config.process.session_timeout,
+            protocol: config.process.group_protocol,
             tuning: &membership::TUNING,
         };
         self.shared.readiness.awaits(&self.name(), "partitions from the group");
@@ -203,12 +206,14 @@ impl Life<'_> {
                 !ticked && core.poll_timeout(self.shared.now()).is_some_and(|(wait, _)| wait.is_zero());
             ticked = ticks;
             if ticks {
-                core.handle(Input::Tick { generation: self.generation() }, self.shared.now());
+                let generation = self.generation(&core);
+                core.handle(Input::Tick { generation }, self.shared.now());
             } else if let Some(event) = self.membership.next_event() {
                 self.group_said(event, &mut core);
             } else if self.shared.shutdown.is_requested() && !self.told_to_stop {
                 self.told_to_stop = true;
-                core.handle(Input::Shutdown { generation: self.generation() }, self.shared.now());
+                let generation = self.take_membership();
+                core.handle(Input::Shutdown { generation }, self.shared.now());
             } else if let Some(ended) = self.read(&mut core) {
                 self.leave(&ended);
                 return ended;
@@ -259,18 +264,10 @@ impl Life<'_> {
     fn group_said(&mut self, event: GroupEvent, core: &mut Processor) {
         tracing::info!(worker = self.index, "the group said: {event:?}");
         self.shared.metrics.rebalances.inc();
+        let generation = self.take_membership();
         let input = match event {
-            GroupEvent::Assigned(partitions) => {
-                let generation = Generation(self.membership.generation());
-                if let Some(metadata) = self.membership.metadata() {
-                    self.metadata.push((generation, metadata));
-                    if self.metadata.len() > 2 {
-                        self.metadata.remove(0);
-                    }
-                }
-                Input::Assigned { partitions, generation }
-            }
-            GroupEvent::Revoked(partitions) => Input::Revoked { partitions },
+            GroupEvent::Assigned(partitions) => Input::Assigned { partitions, generation },
+            GroupEvent::Revoked(partitions) => Input::Revoked { partitions, generation },
             GroupEvent::Lost(partitions) => Input::Lost { partitions },
         };
         core.handle(input, self.shared.now());
@@ -278,7 +275,7 @@ impl Life<'_> {
 
     /// Reads records and hands them to the core. The membership they belong to is taken before.
     fn read(&mut self, core: &mut Processor) -> Option<Ended> {
-        let generation = self.generation();
+        let generation = self.generation(core);
         let wait = core.poll_timeout(self.shared.now()).map_or(POLL_MAX, |(wait, _)| wait.min(POLL_MAX));
         self.batch.clear();
         let polled = self.membership.poll(wait, BATCH_MAX, &mut self.batch);
@@ -301,9 +298,26 @@ impl Life<'_> {
         }
     }
 
-    /// The membership of the last assignment: what is read now belongs to it.
-    fn generation(&self) -> Generation {
+    /// What is read or begun now belongs to the membership as it is now, and while a round is open to that of the round.
+    /// Partitions that are retained are told of only once, but each rebalance is another membership.
+    fn generation(&mut self, core: &Processor) -> Generation {
+        if core.has_round() { self.newest() } else { self.take_membership() }
+    }
+
+    fn newest(&self) -> Generation {
         self.metadata.last().map_or(Generation(0), |(generation, _)| *generation)
+    }
+
+    /// The membership right now. The group gives nothing that is owned here to anybody else before it was told so here
+    /// and has been answered, so it may count for all that is owned.
+    pub(super) fn take_membership(&mut self) -> Generation {
+        let Some(metadata) = self.membership.metadata() else { return self.newest() };
+        let generation = Generation(self.newest().0 + 1);
+        self.metadata.push((generation, metadata));
+        if self.metadata.len() > MEMBERSHIPS {
+            self.metadata.remove(0);
+        }
+        generation
     }
 
     pub(super) fn metadata(&self, of: Generation) -> Option<&Arc<Metadata>> {

@@ -30,7 +30,7 @@ use self::writing::Writer;
 use super::caught_up::{CaughtUp, stopped};
 use super::waiting::wait_for_topics;
 use super::{Exit, Failure, Shutdown};
-use crate::config::Config;
+use crate::config::{Config, GroupProtocol};
 use crate::journal::kafka::client;
 use crate::journal::kafka::dead_letters::DeadLetters;
 use crate::journal::kafka::membership::{Joining, Membership};
@@ -153,6 +153,7 @@ fn join(config: &Config) -> Result<Membership, Failure> {
         topic: &config.topics.stock_data,
         instance_id: None,
         session_timeout: SESSION_TIMEOUT,
+        protocol: GroupProtocol::Range,
         tuning: &TUNING,
     };
     Membership::join(client::base_config(&config.kafka, "sink"), &joining).map_err(Failure::settings)

@@ -22,7 +22,8 @@ impl Living {
     /// be on its way; then a fence costs a rejoin, no more.
     pub fn check(&self, by: &str, id: &str, group: &Group, excused: bool) -> Result<(), Breach> {
         let lives = self.0.get(id).is_some_and(|(member, generation)| {
-            group.accepts(*member, *generation) && !group.assigned(*member).is_empty()
+            let is_member = group.accepts(*member, *generation) || group.is_cooperative && group.has(*member);
+            is_member && !group.assigned(*member).is_empty()
         });
         hold(!lives || excused, || format!("{by} fences {id}, which lives and owns partitions"))
     }
