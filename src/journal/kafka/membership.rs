@@ -342,8 +342,8 @@ impl Membership {
         if !context.is_incremental {
             return self.consumer.assign(&list);
         }
-        self.hold(false)?;
-        self.consumer.incremental_assign(&list)
+        self.consumer.incremental_assign(&list)?;
+        self.hold(false)
     }
 
     /// Gives up what the event is about that waits for an answer: a revocation, or an assignment that is not taken.
@@ -351,8 +351,11 @@ impl Membership {
     pub fn unassign(&self) -> Result<(), KafkaError> {
         let context = self.consumer.context();
         let Some(event) = context.awaited().take() else { return Ok(()) };
-        context.decline(&self.consumer, &event)?;
-        if context.is_incremental { self.hold(false) } else { Ok(()) }
+        if context.is_incremental {
+            // Before: what is held when it goes is held when it comes again.
+            self.hold(false)?;
+        }
+        context.decline(&self.consumer, &event)
     }
 
     /// Whether another process has joined under the same static name. The group says so with a heartbeat: waits
