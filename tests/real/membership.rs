@@ -2,6 +2,7 @@
 //! leaving after its session has ended.
 
 use std::{
+    collections::BTreeSet,
     process::Stdio,
     sync::mpsc,
     thread,
@@ -19,7 +20,7 @@ use tickgate_stack::{Broker, Proxy};
 use crate::{
     cluster::{Settings, cluster},
     faults::{PARTITIONS, prove, wait_rounds},
-    feed::{Feed, Producer},
+    feed::{Feed, Producer, Sent, now_ms, quote},
     gate::{Gate, PATIENCE, wait_for},
     rig::Rig,
 };
@@ -70,6 +71,14 @@ fn a_static_member_that_is_stored_with_nothing_gets_its_partitions() {
     assert_eq!(gate.terminate(), Some(0));
 }
 
+fn join(brokers: &str, group: &str, topic: &str, protocol: GroupProtocol) -> Membership {
+    let instance_id = None;
+    let joining = Joining { group, topic, instance_id, session_timeout: SESSION, protocol, tuning: &[] };
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers);
+    Membership::join(config, &joining).unwrap()
+}
+
 #[test]
 fn members_whose_session_has_ended_unheard_can_leave() {
     const MEMBERS: usize = 60;
@@ -78,20 +87,7 @@ fn members_whose_session_has_ended_unheard_can_leave() {
     let topic = settings.topic("staging");
     let brokers: Vec<String> = rig.brokers().iter().map(Broker::address).collect();
     let members: Vec<Membership> = (0..MEMBERS)
-        .map(|member| {
-            let group = format!("unheard-{member}");
-            let joining = Joining {
-                group: &group,
-                topic: &topic,
-                instance_id: None,
-                session_timeout: SESSION,
-                protocol: GroupProtocol::Range,
-                tuning: &[],
-            };
-            let mut config = ClientConfig::new();
-            config.set("bootstrap.servers", brokers.join(","));
-            Membership::join(config, &joining).unwrap()
-        })
+        .map(|member| join(&brokers.join(","), &format!("unheard-{member}"), &topic, GroupProtocol::Range))
         .collect();
     for member in &members {
         wait_for("assignment", PATIENCE, || {
@@ -125,4 +121,59 @@ fn members_whose_session_has_ended_unheard_can_leave() {
         }
     }
     panic!("members {waited_for:?} still wait for the group to let them go");
+}
+
+/// Takes a member's turn: all that comes is read from the start, and what is wanted back is given up.
+fn take_turn(member: &Membership, owned: &mut BTreeSet<i32>) {
+    member.poll(Duration::from_millis(50), 10, &mut Vec::new()).unwrap();
+    match member.next_event() {
+        Some(GroupEvent::Assigned(given)) => {
+            member.accept().unwrap();
+            member.assign(&given.iter().map(|of| (*of, 0)).collect::<Vec<_>>()).unwrap();
+            owned.extend(given);
+        }
+        Some(GroupEvent::Revoked(gone) | GroupEvent::Lost(gone)) => {
+            owned.retain(|of| !gone.contains(of));
+            member.unassign().unwrap();
+        }
+        None => {}
+    }
+}
+
+#[test]
+fn what_was_held_when_it_was_taken_away_is_read_when_it_comes_again() {
+    let settings = Settings::of("held-again").with("TOPICS__PARTITIONS", "2");
+    settings.run(&["topics", "apply"]).ended(0);
+    let topic = settings.topic("staging");
+    let join = || join(cluster().bootstrap(), settings.group(), &topic, GroupProtocol::Cooperative);
+    let (first, mut own) = (join(), BTreeSet::new());
+    wait_for("both partitions", PATIENCE, || {
+        take_turn(&first, &mut own);
+        (own.len() == 2).then_some(())
+    });
+    // As amid a takeover, which the next event ends.
+    first.accept().unwrap();
+    let (second, mut others) = (join(), BTreeSet::new());
+    wait_for("a partition each", PATIENCE, || {
+        take_turn(&first, &mut own);
+        take_turn(&second, &mut others);
+        (own.len() == 1 && others.len() == 1).then_some(())
+    });
+    drop(second);
+    wait_for("both partitions again", PATIENCE, || {
+        take_turn(&first, &mut own);
+        (own.len() == 2).then_some(())
+    });
+    let producer = Producer::new(&settings);
+    for partition in [0, 1] {
+        producer.send(&Sent { partition: Some(partition), ..quote("GOOD", now_ms()) });
+    }
+    producer.flush();
+    let mut read = BTreeSet::new();
+    wait_for("a record of each partition", PATIENCE, || {
+        let mut batch = Vec::new();
+        first.poll(Duration::from_millis(100), 10, &mut batch).unwrap();
+        read.extend(batch.iter().map(rdkafka::Message::partition));
+        (read.len() == 2).then_some(())
+    });
 }
