@@ -346,9 +346,14 @@ proptest! {
         port in any::<u16>(),
         symbols in proptest::collection::vec("[ -~]{1,12}", 1..4),
         property in any::<String>(),
+        choices in (0..3_usize, any::<bool>(), any::<bool>(), 1_001..=1_000_000_u32),
+        class in ("[a-z]{1,12}", "[A-Z*?]{1,12}").prop_filter("others have it", |(name, _)| name != "default"),
     ) {
         let (workers, partitions, hot) = counts;
         let text = toml::Value::String;
+        let (protocol, is_off, is_exempt, jump_permille) = choices;
+        let some = |choice: &str| text(choice.to_owned());
+        let jump = format!("{}.{:03}", jump_permille / 1_000, jump_permille % 1_000);
         let given = [
             ("finnhub.symbols", toml::Value::Array(symbols.iter().cloned().map(text).collect())),
             ("process.group", text(group)),
@@ -362,8 +367,19 @@ proptest! {
             ("process.workers", toml::Value::Integer(workers.into())),
             ("topics.partitions", toml::Value::Integer(partitions.into())),
             ("process.hot_symbols", toml::Value::Integer(hot.into())),
+            ("process.group_protocol", some(["range", "cooperative", "consumer"][protocol])),
+            ("rules.late", some(if is_off { "off" } else { "suspect" })),
+            ("rules.price_jump_factor", toml::Value::Float(jump.parse().unwrap())),
+            ("freshness.feed_after", some(if is_off { "off" } else { "90m" })),
+            ("sink.tls", toml::Value::Boolean(is_off)),
+            ("serve.history", some(if is_off { "cassandra" } else { "memory" })),
+            ("ingest.lease", some(if is_exempt { "kafka" } else { "none" })),
         ];
         let given: String = given.map(|(key, value)| format!("{key} = {value}\n")).concat();
+        let (name, symbols_of_class) = class;
+        let given = format!(
+            "{given}[[freshness.class]]\nname = \"{name}\"\nsymbols = \"{symbols_of_class}\"\nexempt = {is_exempt}\n"
+        );
         let config = load(&given, &[]).unwrap();
         prop_assert_eq!(config.process.commit_interval, Duration::from_millis(times_ms.0));
         prop_assert_eq!(&config.finnhub.symbols, &symbols);
@@ -374,6 +390,13 @@ proptest! {
         prop_assert_eq!(&again.kafka, &config.kafka);
         prop_assert_eq!(&again.finnhub, &config.finnhub);
         prop_assert_eq!(&again.sink, &config.sink);
+        prop_assert_eq!(&again.rules, &config.rules);
+        prop_assert_eq!(&again.ingest, &config.ingest);
+        prop_assert_eq!(&again.record, &config.record);
+        prop_assert_eq!(&again.simulate, &config.simulate);
+        prop_assert_eq!(&again.serve, &config.serve);
+        prop_assert_eq!(&again.journal, &config.journal);
+        prop_assert_eq!(shown(&again), shown(&config));
         prop_assert_eq!(again.fingerprint(), config.fingerprint());
     }
 }

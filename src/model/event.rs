@@ -185,19 +185,60 @@ mod tests {
         assert!(Event::from_json(Kind::Stale, b"{}").is_some_and(|read| read.is_err()));
     }
 
+    fn freshness() -> impl Strategy<Value = Freshness> {
+        let texts = (any::<String>(), any::<String>(), any::<String>());
+        let times = (TIMES, TIMES);
+        let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+        (texts, times, any::<Option<i64>>(), any::<Option<i64>>(), flags).prop_map(
+            |((symbol, class, calendar), (last_seen, detected_at), threshold_ms, silence_ms, flags)| {
+                let (warns, by_clock, late_delivery, never_seen, feed_silent) = flags;
+                Freshness {
+                    symbol,
+                    class,
+                    last_seen: EventTime(last_seen),
+                    level: if warns { Level::Warn } else { Level::Error },
+                    threshold_ms,
+                    calendar,
+                    detected_at: WallTime(detected_at),
+                    noticed_by: if by_clock { NoticedBy::Clock } else { NoticedBy::NextRecord },
+                    silence_ms,
+                    late_delivery,
+                    never_seen,
+                    feed_silent,
+                }
+            },
+        )
+    }
+
+    fn feed() -> impl Strategy<Value = FeedSilence> {
+        let texts = (any::<String>(), any::<String>());
+        (texts, TIMES, TIMES, any::<i64>(), any::<i64>(), any::<bool>()).prop_map(
+            |((class, calendar), last_seen, detected_at, threshold_ms, silence_ms, by_clock)| FeedSilence {
+                class,
+                last_seen: EventTime(last_seen),
+                threshold_ms,
+                calendar,
+                detected_at: WallTime(detected_at),
+                noticed_by: if by_clock { NoticedBy::Clock } else { NoticedBy::NextRecord },
+                silence_ms,
+            },
+        )
+    }
+
+    const TIMES: std::ops::Range<i64> = 0..4_000_000_000_000;
+
     proptest! {
         #[test]
-        fn events_read_back(
-            symbol in any::<String>(),
-            last_seen in 0..4_000_000_000_000_i64,
-            silence_ms in any::<Option<i64>>(),
-            back in any::<bool>(),
-            late_delivery in any::<bool>(),
-        ) {
-            let said = Freshness { symbol, last_seen: EventTime(last_seen), silence_ms, late_delivery, ..silence() };
-            let event = if back { Event::Recovered(said) } else { Event::Stale(said) };
-            let read = Event::from_json(event.kind(), &event.to_json()).unwrap().unwrap();
-            prop_assert_eq!(read, event);
+        fn events_read_back(said in freshness(), of_class in feed(), back in any::<bool>()) {
+            let events = if back {
+                [Event::Recovered(said), Event::FeedRecovered(of_class)]
+            } else {
+                [Event::Stale(said), Event::FeedSilent(of_class)]
+            };
+            for event in events {
+                let read = Event::from_json(event.kind(), &event.to_json()).unwrap().unwrap();
+                prop_assert_eq!(read, event);
+            }
         }
     }
 }

@@ -25,8 +25,8 @@ const NOON_MS: i64 = 1_795_348_800_000;
 const FINGERPRINT: u64 = 7;
 const GENERATION: Generation = Generation(1);
 const REFUSED: &str = "Broker: Message size too large";
-const OWN_NAMES: [&str; 5] =
-    [headers::SRC, headers::EPOCH, headers::SUSPECT, headers::KIND, headers::REJECTION];
+const OWN_NAMES: [&str; 6] =
+    [headers::SRC, headers::EPOCH, headers::SUSPECT, headers::KIND, headers::REJECTION, headers::REPLAY];
 
 /// A record of staging, and whether Kafka refuses its output.
 #[derive(Debug, Default)]

@@ -40,9 +40,10 @@ fn files(state: &Path, part: &str) -> Vec<PathBuf> {
 }
 
 /// In place, so that a process that has the file open sees it.
-fn flip_tables(state: &Path) {
+pub fn flip_tables(state: &Path) {
     for table in files(state, ".sst") {
-        let table = File::options().read(true).write(true).open(table).unwrap();
+        // One that was merged into another is gone.
+        let Ok(table) = File::options().read(true).write(true).open(table) else { continue };
         // Rows come first in a table, and those of a symbol after the position.
         let place = table.metadata().unwrap().len() / 3;
         let mut byte = [0];
@@ -197,7 +198,7 @@ fn a_byte_that_rots_under_a_running_gate_ends_it_and_is_rebuilt() {
 }
 
 /// A file system in memory of which only a shell knows, and whoever goes by the shell's root.
-struct Disk {
+pub struct Disk {
     shell: Child,
     said: BufReader<ChildStdout>,
     /// Where it is mounted.
@@ -206,7 +207,7 @@ struct Disk {
 
 impl Disk {
     /// None, and a line that says so, where the system lets no one have a file system of their own.
-    fn mount(test: &str) -> Option<Self> {
+    pub fn mount(test: &str) -> Option<Self> {
         let at = tempfile::Builder::new().prefix("tickgate-disk.").tempdir().unwrap();
         let mut command = Command::new("unshare");
         // The shell ends when nobody can tell it anything any more.
@@ -234,13 +235,13 @@ impl Disk {
     }
 
     /// The same place as others see it.
-    fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.shell.id()));
         root.join(self.at.path().strip_prefix("/").unwrap())
     }
 
     /// Leaves no room.
-    fn fill(&self) {
+    pub fn fill(&self) {
         let mut filler = File::create(self.path().join("filler")).unwrap();
         let error = loop {
             if let Err(error) = filler.write_all(&[7; 4096]) {
@@ -250,7 +251,7 @@ impl Disk {
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
 
-    fn empty(&self) {
+    pub fn empty(&self) {
         fs::remove_file(self.path().join("filler")).unwrap();
     }
 }

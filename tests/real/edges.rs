@@ -130,23 +130,33 @@ pub fn send_whole(producer: &BaseProducer, topic: &str, partition: i32, sent: &S
     producer.flush(PATIENCE).unwrap();
 }
 
-/// A record whose uncompressed batch is `bytes` large.
-fn sized(bytes: usize) -> RawRecord {
-    let mut record = RawRecord { key: Some(b"LARGE".to_vec()), time_ms: now_ms(), ..RawRecord::default() };
-    let mut value_bytes = bytes - 100;
+/// The record with a header that makes its uncompressed batch `bytes` large.
+fn sized(mut record: RawRecord, bytes: usize) -> RawRecord {
+    let own = record.headers.len();
+    let mut padding = bytes / 2;
     loop {
-        record.value = Some(vec![b'x'; value_bytes]);
+        record.headers.truncate(own);
+        record.headers.push((b"padding".to_vec(), Some(vec![b'x'; padding])));
         let found = raw::batch(std::slice::from_ref(&record)).len();
         if found == bytes {
             return record;
         }
-        value_bytes = value_bytes + bytes - found;
+        padding = padding + bytes - found;
     }
+}
+
+/// One that is no JSON, one that is good, and one that calls for as much evidence as there may be.
+fn large_ones() -> [RawRecord; 3] {
+    let bad = RawRecord { key: Some(b"LARGE".to_vec()), time_ms: now_ms(), ..RawRecord::default() };
+    let bad = RawRecord { value: Some(vec![b'x'; LARGEST / 4]), ..bad };
+    let odd = RawRecord { value: with_many_headers().value, ..bad.clone() };
+    [bad, raw_quote("LARGE", now_ms(), now_ms()), odd]
 }
 
 /// What becomes of the odd ones among staging's records, by offset.
 struct Odd {
     largest: i64,
+    largest_odd: i64,
     zeros: i64,
     long_key: i64,
     many_headers: i64,
@@ -169,9 +179,13 @@ fn send_odd_ones(settings: &Settings) -> Odd {
     };
     neighbours(place(20));
     // As large as staging takes, and a byte more. The evidence must still find room behind it.
-    assert_eq!(raw::produce(settings, &staging, PARTITION, &[sized(LARGEST)]), 0);
-    let largest = place(1);
-    assert_eq!(raw::produce(settings, &staging, PARTITION, &[sized(LARGEST + 1)]), MESSAGE_TOO_LARGE);
+    for large in large_ones() {
+        let found = raw::produce(settings, &staging, PARTITION, &[sized(large.clone(), LARGEST)]);
+        assert_eq!(found, 0);
+        let found = raw::produce(settings, &staging, PARTITION, &[sized(large, LARGEST + 1)]);
+        assert_eq!(found, MESSAGE_TOO_LARGE);
+    }
+    let (largest, _, largest_odd) = (place(1), place(1), place(1));
     neighbours(place(20));
     // Larger than any output may be, but for the compression.
     let zeros = Sent { key: Some(b"ZEROS".to_vec()), value: Some(spaces()), ..Sent::default() };
@@ -189,7 +203,7 @@ fn send_odd_ones(settings: &Settings) -> Odd {
     send_whole(&compressing, &staging, PARTITION, &forged);
     let forged = place(1);
     neighbours(place(20));
-    Odd { largest, zeros, long_key, many_headers, forged }
+    Odd { largest, largest_odd, zeros, long_key, many_headers, forged }
 }
 
 /// Larger than any output may be.
@@ -226,14 +240,14 @@ fn the_largest_records_have_their_outputs_and_what_cannot_be_sent_on_has_a_note(
     assert_eq!(gate.terminate(), Some(0));
     assert!(!gate.log().contains("panicked"));
     let (counts, unjudged) = audited(&settings);
-    let wanted = [("inputs", 105), ("accepted", 101), ("rejected", 4), ("unsendable", 2), ("bad_data", 4)];
+    let wanted = [("inputs", 107), ("accepted", 102), ("rejected", 5), ("unsendable", 2), ("bad_data", 5)];
     assert_counts(&counts, &wanted);
     assert_eq!(unjudged, serde_json::json!({ "unsendable_bytes": 2 }));
 
     let bad = outputs(&settings, "bad_data", 4);
-    let all = [odd.largest, odd.zeros, odd.long_key, odd.many_headers];
+    let all = [odd.largest, odd.largest_odd, odd.zeros, odd.long_key, odd.many_headers];
     assert_eq!(bad.keys().copied().collect::<Vec<_>>(), all);
-    assert_eq!(bad[&odd.largest].kind(), "rejected");
+    assert_eq!((bad[&odd.largest].kind(), bad[&odd.largest_odd].kind()), ("rejected", "rejected"));
     let note = |at: i64| -> Value {
         assert_eq!((bad[&at].kind(), &bad[&at].key), ("unsendable", &None));
         serde_json::from_slice(bad[&at].value.as_deref().unwrap()).unwrap()

@@ -23,6 +23,7 @@ use tickgate_stack::{Proxy, Request};
 
 use crate::{
     cluster::Settings,
+    disk::{Disk, flip_tables},
     faults::{Over, while_flowing},
     feed::{Feed, now_ms},
     gate::Gate,
@@ -40,27 +41,32 @@ const REACHES: Duration = Duration::from_secs(20);
 /// How often the committed offsets are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Where an instance may be killed; what belongs to a round often comes, the rest once a start.
-const INSTANTS: [&str; 16] = [
+const INSTANTS: [&str; 21] = [
     "before begin",
+    "after begin",
     "before send",
     "within send",
     "after send",
     "before log",
+    "after log",
     "before send offsets",
     "after send offsets",
+    "before commit",
     "within commit",
     "after commit",
+    "before apply",
     "after apply",
     "after look up",
     "before claim",
     "after claim",
     "after await stable",
     "within restore",
+    "before release",
     "after release",
 ];
 
 type InstanceFault = fn(&Soak, &mut Gate, &mut ChaCha8Rng);
-const INSTANCE_FAULTS: [(&str, InstanceFault); 9] = [
+const INSTANCE_FAULTS: [(&str, InstanceFault); 11] = [
     ("instance killed", |_, gate, chance| {
         gate.kill();
         pause(chance, 0..3_000);
@@ -107,10 +113,41 @@ const INSTANCE_FAULTS: [(&str, InstanceFault); 9] = [
             assert_eq!(guest.terminate(), Some(0));
         }
     }),
+    ("instance joined, and its tables rot", |soak, _, chance| {
+        let mut guest = Gate::start(&soak.settings);
+        // Long enough for what it writes to be in tables.
+        pause(chance, 7_000..12_000);
+        guest.assert_alive();
+        if has_tables(&guest.state_dir().join("db")) {
+            flip_tables(&guest.state_dir());
+        }
+        pause(chance, 1_000..8_000);
+        soak.end_of_one_with_a_bad_disk(&mut guest);
+    }),
+    ("instance joined on a disk that fills up", |soak, _, chance| {
+        let Some(disk) = Disk::mount("a disk that fills up amid a soak") else { return };
+        let mut guest = Gate::stopped_in(&soak.settings, disk.path().join("state"));
+        guest.start_again(&[]);
+        pause(chance, 3_000..9_000);
+        guest.assert_alive();
+        disk.fill();
+        pause(chance, 1_000..8_000);
+        disk.empty();
+        soak.end_of_one_with_a_bad_disk(&mut guest);
+    }),
 ];
 
 type BrokerFault = fn(&Rig, &mut ChaCha8Rng);
-const BROKER_FAULTS: [(&str, BrokerFault); 9] = [
+/// Besides commits.
+const LOSABLE: [Request; 6] = [
+    Request::Produce,
+    Request::OffsetCommit,
+    Request::JoinGroup,
+    Request::InitProducerId,
+    Request::AddOffsetsToTxn,
+    Request::TxnOffsetCommit,
+];
+const BROKER_FAULTS: [(&str, BrokerFault); 10] = [
     ("broker killed", |rig, chance| {
         let broker = &rig.brokers()[chance.random_range(0..rig.brokers().len())];
         broker.kill().unwrap();
@@ -145,6 +182,17 @@ const BROKER_FAULTS: [(&str, BrokerFault); 9] = [
     }),
     ("replies to commits lost", |rig, chance| {
         rig.proxies().for_each(|proxy| proxy.lose_replies(Request::Commit, 4));
+        pause(chance, 1_000..4_000);
+    }),
+    ("requests lost, or their replies", |rig, chance| {
+        let (kind, replies) = (LOSABLE[chance.random_range(0..LOSABLE.len())], chance.random());
+        rig.proxies().for_each(|proxy| {
+            if replies {
+                proxy.lose_replies(kind, 2);
+            } else {
+                proxy.lose_requests(kind, 2);
+            }
+        });
         pause(chance, 1_000..4_000);
     }),
     ("commits lost", |rig, chance| {
@@ -237,6 +285,17 @@ impl Soak {
         }
     }
 
+    /// It has ended by itself if it came upon what is wrong; if not, it ends when it is told to.
+    fn end_of_one_with_a_bad_disk(&self, guest: &mut Gate) {
+        let ended_by_itself = !guest.is_running();
+        let code = if ended_by_itself { guest.wait_end() } else { guest.terminate() };
+        assert!(matches!(code, Some(0 | 3)), "{code:?}: {}", guest.log());
+        self.add(
+            if ended_by_itself { "bad disks that were come upon" } else { "bad disks that were not" },
+            1,
+        );
+    }
+
     fn note(&self, what: &str) {
         eprintln!("{:6.1} s  {what}", self.began.elapsed().as_secs_f64());
         self.add(what, 1);
@@ -272,6 +331,11 @@ impl Soak {
             standstill.as_secs_f64()
         );
     }
+}
+
+fn has_tables(db: &Path) -> bool {
+    let mut files = fs::read_dir(db).into_iter().flatten().map(|entry| entry.unwrap().path());
+    files.any(|path| path.extension().is_some_and(|of| of == "sst"))
 }
 
 /// So that it is seen when the store is opened, if that was made by then: its tables are cut to half, or it has lost its

@@ -77,7 +77,19 @@ pub enum StoreError {
         /// What the database said.
         source: rocksdb::Error,
     },
-    /// A row, stored or to be stored, is not one.
+    /// What was to be stored is no row that this build knows; nothing of it was stored.
+    #[error(
+        "expected rows that this version knows, found `{key}` for partition {partition}: {source}; where a newer version wrote it, run that one"
+    )]
+    UnknownRow {
+        /// The partition it was for.
+        partition: u16,
+        /// Its key, with what is not printable escaped.
+        key: String,
+        /// What is wrong with it.
+        source: RowError,
+    },
+    /// A stored row is not one.
     #[error("row `{key}` of partition {partition}: {source}")]
     Row {
         /// The row's partition.
@@ -126,13 +138,13 @@ pub struct WriterTaken {
 }
 
 impl StoreError {
-    /// Whether what is stored cannot be trusted: mark the store damaged, set it aside, restore it. A row of a newer
-    /// version is none: it would come back.
+    /// Whether what is stored cannot be trusted: mark the store damaged, set it aside, restore it. What a newer version
+    /// wrote is no reason: it would come back.
     pub fn is_corruption(&self) -> bool {
         match self {
             Self::Database { source, .. } => is_damage(source),
             Self::Row { source, .. } => !matches!(source, RowError::UnknownVersion { .. }),
-            Self::Backwards { .. } => false,
+            Self::UnknownRow { .. } | Self::Backwards { .. } => false,
         }
     }
 

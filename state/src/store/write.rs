@@ -146,6 +146,14 @@ fn add(
     if let Some(stored) = stored.filter(|stored| position < *stored) {
         return Err(StoreError::Backwards { partition, stored, asked: position });
     }
+    // A key of no row's kind could be the position's.
+    for (key, _) in rows {
+        RowKey::decode(key).map_err(|source| StoreError::UnknownRow {
+            partition,
+            key: key.escape_ascii().to_string(),
+            source,
+        })?;
+    }
     let mut sorted: Vec<&Row> = rows.iter().collect();
     sorted.sort_by(|one, other| one.0.cmp(&other.0));
     let mut stored_key = partition.to_be_bytes().to_vec();
@@ -155,8 +163,6 @@ fn add(
         }
         stored_key.truncate(size_of::<u16>());
         stored_key.extend_from_slice(key);
-        // A key of no row's kind could be the position's.
-        RowKey::decode(key).map_err(StoreError::in_row(&stored_key))?;
         match value {
             Some(value) => write.put(&stored_key, value),
             None => write.delete(&stored_key),

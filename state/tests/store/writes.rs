@@ -103,7 +103,9 @@ fn a_record_that_is_no_row_is_refused() {
     for key in [&b"p"[..], b"", b"x1", b"s\xff"] {
         let rows = vec![(key.to_vec(), Some(vec![1, 0]))];
         let refused = store.restore_slice(&writer, rows, at(1), 0).expect_err("no row's key");
-        assert!(matches!(refused, StoreError::Row { partition: 1, .. }), "{refused}");
+        assert!(matches!(refused, StoreError::UnknownRow { partition: 1, .. }), "{refused}");
+        assert!(!refused.is_corruption(), "a rebuild would meet the same record again: {refused}");
+        assert!(refused.to_string().contains("newer version"), "{refused}");
     }
     assert_eq!(store.position(1).expect("read"), None);
 
