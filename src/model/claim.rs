@@ -10,19 +10,23 @@ pub struct Claim {
     pub released: bool,
 }
 
-const RELEASED: &str = ";rel";
+/// Between the id, which has none of it, and each mark.
+const SEPARATOR: char = ';';
+const RELEASED: &str = "rel";
 
 impl Claim {
     /// The metadata's text.
     pub fn encode(&self) -> String {
-        let mark = if self.released { RELEASED } else { "" };
-        format!("{}{mark}", self.transactional_id)
+        let id = &self.transactional_id;
+        if self.released { format!("{id}{SEPARATOR}{RELEASED}") } else { id.clone() }
     }
 
-    /// Reads metadata; `None` when there is none (a plain committed offset names no owner).
+    /// Reads metadata; `None` when there is none (a plain committed offset names no owner). Marks of newer versions
+    /// say nothing here.
     pub fn decode(metadata: &str) -> Option<Self> {
-        let (id, released) = metadata.strip_suffix(RELEASED).map_or((metadata, false), |id| (id, true));
-        (!id.is_empty()).then(|| Self { transactional_id: id.to_owned(), released })
+        let mut parts = metadata.split(SEPARATOR);
+        let id = parts.next().filter(|id| !id.is_empty())?;
+        Some(Self { transactional_id: id.to_owned(), released: parts.any(|mark| mark == RELEASED) })
     }
 }
 
@@ -37,6 +41,13 @@ mod tests {
             let claim = Claim { transactional_id: id, released };
             prop_assert_eq!(Claim::decode(&claim.encode()), Some(claim));
         }
+    }
+
+    #[test]
+    fn a_mark_that_is_not_known_is_no_part_of_the_id() {
+        let claim = |text| Claim::decode(text).map(|claim| (claim.transactional_id, claim.released));
+        assert_eq!(claim("a;moved"), Some(("a".to_owned(), false)));
+        assert_eq!(claim("a;moved;rel"), Some(("a".to_owned(), true)));
     }
 
     #[test]
