@@ -44,7 +44,7 @@ pub struct ProcessConfig {
     /// no partitions. Must differ between instances. Default: empty, a name of chance.
     pub instance_id: Option<String>,
     /// `group_protocol`: how the group shares out: `range`, by which all pause for a moment; `cooperative`, by which only
-    /// what moves does; `consumer` (KIP-848), by which the brokers share out and `session_timeout` is theirs to set. All
+    /// what moves does, and who takes it over; `consumer` (KIP-848), by which the brokers share out and `session_timeout` is theirs to set. All
     /// instances must have the same. Default: `range`.
     pub group_protocol: GroupProtocol,
     /// `replicas`: `all` keeps a warm copy of the partitions that this instance does not own, so that taking one

@@ -177,3 +177,58 @@ fn what_was_held_when_it_was_taken_away_is_read_when_it_comes_again() {
         (read.len() == 2).then_some(())
     });
 }
+
+#[test]
+fn a_cooperative_member_without_partitions_asks_again_and_stays_a_member() {
+    let settings = Settings::of("empty-handed").with("TOPICS__PARTITIONS", "1");
+    settings.run(&["topics", "apply"]).ended(0);
+    let topic = settings.topic("staging");
+    let join = || join(cluster().bootstrap(), settings.group(), &topic, GroupProtocol::Cooperative);
+    let (first, mut own) = (join(), BTreeSet::new());
+    wait_for("the partition", PATIENCE, || {
+        take_turn(&first, &mut own);
+        (own.len() == 1).then_some(())
+    });
+    let (second, mut others) = (join(), BTreeSet::new());
+    let mut was_doubtful = false;
+    wait_for("a member that has asked often enough", PATIENCE, || {
+        take_turn(&first, &mut own);
+        take_turn(&second, &mut others);
+        was_doubtful |= second.is_empty_handed();
+        (was_doubtful && !second.is_empty_handed()).then_some(())
+    });
+    assert!(others.is_empty() && own.len() == 1);
+    drop(first);
+    wait_for("the partition of the one that left", PATIENCE, || {
+        take_turn(&second, &mut others);
+        (others.len() == 1).then_some(())
+    });
+}
+
+/// The brokers say nothing to it.
+#[test]
+fn a_member_that_the_brokers_give_nothing_learns_of_it() {
+    let settings = Settings::of("brokers-give-nothing").with("TOPICS__PARTITIONS", "1");
+    settings.run(&["topics", "apply"]).ended(0);
+    let topic = settings.topic("staging");
+    let join = || join(cluster().bootstrap(), settings.group(), &topic, GroupProtocol::Consumer);
+    let (first, mut own) = (join(), BTreeSet::new());
+    wait_for("the partition", PATIENCE, || {
+        take_turn(&first, &mut own);
+        (own.len() == 1).then_some(())
+    });
+    let second = join();
+    let nothing = wait_for("word of nothing", PATIENCE, || {
+        take_turn(&first, &mut own);
+        second.poll(Duration::from_millis(20), 1, &mut Vec::new()).unwrap();
+        second.next_event()
+    });
+    assert_eq!(nothing, GroupEvent::Assigned(Vec::new()));
+    second.assign(&[]).unwrap();
+    drop(first);
+    let mut others = BTreeSet::new();
+    wait_for("the partition of the one that left", PATIENCE, || {
+        take_turn(&second, &mut others);
+        (others.len() == 1).then_some(())
+    });
+}

@@ -282,6 +282,21 @@ impl Group {
 }
 
 #[test]
+fn a_group_of_the_brokers_protocol_is_not_reset_while_it_has_members() {
+    let group = Group::new("state-reset-consumer");
+    let settings = group.settings.clone().with("PROCESS__GROUP_PROTOCOL", "consumer");
+    let mut gate = Gate::start(&settings);
+    wait_for("a partition that is worked on", PATIENCE, || {
+        gate.get("/v1/instance").filter(|view| view.contains("running"))
+    });
+    let refused = state(&settings, &["reset", "--to", "start"]).ended(2);
+    assert!(refused.err.contains("members, expected none"), "{}", refused.err);
+    assert!(gate.logged("starts over with a new id").is_empty(), "nobody was fenced for it");
+    assert_eq!(gate.terminate(), Some(0));
+    group.reset(&["--to", "start"], 0);
+}
+
+#[test]
 fn a_reset_that_cannot_be_meant_changes_nothing() {
     let mut group = Group::new("state-reset-refused");
     let before = group.offsets();

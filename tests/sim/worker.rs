@@ -230,7 +230,9 @@ impl Life {
 
     fn turn(&mut self, home: &mut Home, site: &mut Site) -> Option<Ended> {
         let now = home.now(site);
-        self.ticked = !self.ticked && self.core.poll_timeout(now).is_some_and(|(wait, _)| wait.is_zero());
+        self.ticked = !self.ticked
+            && self.seat.events.is_empty()
+            && self.core.poll_timeout(now).is_some_and(|(wait, _)| wait.is_zero());
         if self.ticked {
             site.trace.note(format_args!("{} tick", self.id));
             site.tally.note(Kind::Tick);

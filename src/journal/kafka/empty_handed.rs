@@ -25,6 +25,11 @@ pub(super) struct EmptyHanded {
 }
 
 impl EmptyHanded {
+    /// Of a member that need not ask.
+    pub(super) fn never() -> Self {
+        Self { is_over: true, ..Self::default() }
+    }
+
     /// The group has assigned so many partitions.
     pub(super) fn assigned(&mut self, partitions: usize, now: Instant) {
         self.is_over |= partitions > 0 || self.empty == ATTEMPTS_MAX;

@@ -38,6 +38,9 @@ pub const TUNING: [(&str, &str); 5] = [
     ("queued.max.messages.kbytes", "8192"),
 ];
 
+/// Brokers that share out say nothing to a member that gets nothing: what it hears within this long, it would have heard.
+const FIRST_WORD_WITHIN: Duration = Duration::from_secs(15);
+
 /// One wait for what makes a membership fatal.
 const REPLACED_STEP: Duration = Duration::from_millis(20);
 
@@ -74,6 +77,8 @@ struct GroupContext {
     /// What the group has given, answered or not.
     owned: Mutex<BTreeSet<Partition>>,
     empty_handed: Mutex<EmptyHanded>,
+    /// Until when the group is to say something; none where it always does, or has.
+    first_word_due: Mutex<Option<Instant>>,
     closing: AtomicBool,
     /// What became of the last plain commit.
     committed: Mutex<Option<Result<(), KafkaError>>>,
@@ -86,6 +91,10 @@ impl GroupContext {
 
     fn empty_handed(&self) -> MutexGuard<'_, EmptyHanded> {
         self.empty_handed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn first_word_due(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.first_word_due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn awaited(&self) -> MutexGuard<'_, Option<GroupEvent>> {
@@ -187,8 +196,14 @@ impl Membership {
         if let Some(instance_id) = settings.instance_id {
             config.set("group.instance.id", instance_id);
         }
-        let is_incremental = settings.protocol != GroupProtocol::Range;
-        let context = GroupContext { is_incremental, ..GroupContext::default() };
+        let by_brokers = settings.protocol == GroupProtocol::Consumer;
+        let context = GroupContext {
+            is_incremental: settings.protocol != GroupProtocol::Range,
+            first_word_due: Mutex::new(by_brokers.then(|| Instant::now() + FIRST_WORD_WITHIN)),
+            // They know the topic.
+            empty_handed: Mutex::new(if by_brokers { EmptyHanded::never() } else { EmptyHanded::default() }),
+            ..GroupContext::default()
+        };
         let consumer: BaseConsumer<GroupContext> = config.create_with_context(context)?;
         consumer.subscribe(&[settings.topic])?;
         Ok(Self { consumer: Arc::new(consumer), topic: settings.topic.to_owned() })
@@ -204,7 +219,7 @@ impl Membership {
         self.consumer.context().is_incremental
     }
 
-    /// The metadata for commits of what is polled from now on; `None` before the first join.
+    /// The metadata for commits of what is polled from now on.
     pub fn metadata(&self) -> Option<Arc<Metadata>> {
         self.consumer.group_metadata().map(|metadata| Arc::new(Metadata(metadata)))
     }
@@ -212,31 +227,45 @@ impl Membership {
     /// What the group said next. It waits for its answer from here on. To be called again and again: here a member
     /// without partitions asks the group anew.
     pub fn next_event(&self) -> Option<GroupEvent> {
-        let event = self.take_event();
+        let event = self.take_event().or_else(|| self.take_silence());
         let now = Instant::now();
         let mut empty_handed = self.consumer.context().empty_handed();
         let owned = event.as_ref().map(|event| self.consumer.context().own(event));
         match (&event, owned) {
             (Some(GroupEvent::Assigned(_)), Some(owned)) => empty_handed.assigned(owned, now),
-            (None, _) if empty_handed.take_due(now) => {
-                tracing::info!("the group had no partitions of `{}` to give; joining again", self.topic);
-                if let Err(error) = self.consumer.subscribe(&[&self.topic]) {
-                    tracing::warn!(%error, "could not join the group again");
-                }
-            }
+            (None, _) if empty_handed.take_due(now) => self.join_again(),
             _ => {}
         }
         event
     }
 
+    fn join_again(&self) {
+        tracing::info!("the group had no partitions of `{}` to give; joining again", self.topic);
+        if self.is_incremental() {
+            // A subscription that is the same is no reason to join there.
+            self.consumer.unsubscribe();
+        }
+        if let Err(error) = self.consumer.subscribe(&[&self.topic]) {
+            tracing::warn!(%error, "could not join the group again");
+        }
+    }
+
+    /// Where nothing is said of nothing: that there is nothing. It waits for no answer.
+    fn take_silence(&self) -> Option<GroupEvent> {
+        let mut due = self.consumer.context().first_word_due();
+        due.take_if(|due| Instant::now() >= *due).map(|_| GroupEvent::Assigned(Vec::new()))
+    }
+
     fn take_event(&self) -> Option<GroupEvent> {
         let context = self.consumer.context();
         let event = context.events().pop_front()?;
+        *context.first_word_due() = None;
         *context.awaited() = Some(event.clone());
         Some(event)
     }
 
-    fn has_event(&self) -> bool {
+    /// Whether the group has said something that was not handed over.
+    pub fn has_event(&self) -> bool {
         !self.consumer.context().events().is_empty()
     }
 
@@ -338,9 +367,12 @@ impl Membership {
     pub fn assign(&self, offsets: &[(Partition, Offset)]) -> Result<(), KafkaError> {
         let list = self.list(offsets)?;
         let context = self.consumer.context();
-        *context.awaited() = None;
+        let is_answer = context.awaited().take().is_some();
         if !context.is_incremental {
             return self.consumer.assign(&list);
+        }
+        if offsets.is_empty() && !is_answer {
+            return Ok(());
         }
         self.consumer.incremental_assign(&list)?;
         self.hold(false)
@@ -435,6 +467,14 @@ pub struct Joining<'a> {
 pub fn is_final(error: &KafkaError) -> bool {
     matches!(error, KafkaError::MessageConsumptionFatal(_))
         || error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
+}
+
+/// Whether an error of a fetch says that a partition does not have what comes next.
+pub fn is_nowhere(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)
+    )
 }
 
 /// Whether an error of a plain commit says that the membership has moved on.

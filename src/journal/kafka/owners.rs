@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{Offset as RdOffset, TopicPartitionList};
 
 use super::client::Logged;
-use super::membership::Metadata;
+use super::membership::{self, Metadata};
 use super::{REQUEST_TIMEOUT, TopicEnds};
 use crate::model::{Claim, Offset, Partition};
 
@@ -197,10 +197,34 @@ impl Owners {
         Ok(Partition::try_from(found).unwrap_or(Partition::MAX))
     }
 
-    /// How many members the group has.
+    /// How many members the group has, as far as members of a classic protocol go.
     pub fn members(&self, group: &str) -> Result<usize, KafkaError> {
         let groups = self.committed.fetch_group_list(Some(group), self.patience)?;
         Ok(groups.groups().iter().filter(|of| of.name() == group).map(|of| of.members().len()).sum())
+    }
+
+    /// Whether the group has members, whatever their protocol: commits plainly once more what is committed, which brokers
+    /// take from nobody while there are any. Only while no commit is pending, which it would outlast. `false` also where
+    /// nothing was ever committed.
+    pub fn refuses_strangers(&self, topic: &str, of: &[Partition]) -> Result<bool, KafkaError> {
+        let found = self.committed.committed_offsets(list(topic, of, RdOffset::Invalid)?, self.patience)?;
+        let mut again = TopicPartitionList::new();
+        for element in found.elements() {
+            element.error()?;
+            if let RdOffset::Offset(offset) = element.offset() {
+                let mut same = again.add_partition(topic, element.partition());
+                same.set_offset(RdOffset::Offset(offset))?;
+                same.set_metadata(element.metadata());
+            }
+        }
+        if again.count() == 0 {
+            return Ok(false);
+        }
+        match self.committed.commit(&again, CommitMode::Sync) {
+            Ok(()) => Ok(false),
+            Err(error) if membership::is_stale_membership(&error) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// For commits of a group without members.

@@ -159,7 +159,10 @@ impl Life<'_> {
         match self.membership.listen(wait) {
             Ok(false) => Ok(()),
             Ok(true) => Err(Failure::Superseded),
-            Err(error) if membership::is_final(&error) => Err(rebuild(error)),
+            // Of a partition that is read already: it would stay unread.
+            Err(error) if membership::is_final(&error) || membership::is_nowhere(&error) => {
+                Err(rebuild(error))
+            }
             Err(error) => {
                 client::log_error(&error, "the takeover goes on when it can");
                 Ok(())

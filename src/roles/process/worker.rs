@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 
 use super::counting::Tally;
@@ -201,9 +201,10 @@ impl Life<'_> {
             }
             self.show(&core);
             // A tick may take longer than it is until the next is due: the group and the records have their
-            // turn in between.
-            let ticks =
-                !ticked && core.poll_timeout(self.shared.now()).is_some_and(|(wait, _)| wait.is_zero());
+            // turn in between. Nothing is begun while there is something that the group has said.
+            let ticks = !ticked
+                && !self.membership.has_event()
+                && core.poll_timeout(self.shared.now()).is_some_and(|(wait, _)| wait.is_zero());
             ticked = ticks;
             if ticks {
                 let generation = self.generation(&core);
@@ -285,17 +286,12 @@ impl Life<'_> {
             core.handle(Input::Arrivals { records: &records, generation }, self.shared.now());
         }
         let error = polled.err()?;
-        match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
-                // What is committed is checked against the log anew when partitions are taken over.
-                Some(Ended::Rejoin(error.to_string()))
-            }
-            _ if membership::is_final(&error) => Some(Ended::Rejoin(error.to_string())),
-            _ => {
-                client::log_error(&error, "reading staging goes on when it can");
-                None
-            }
+        // What is committed is checked against the log anew when partitions are taken over.
+        if membership::is_nowhere(&error) || membership::is_final(&error) {
+            return Some(Ended::Rejoin(error.to_string()));
         }
+        client::log_error(&error, "reading staging goes on when it can");
+        None
     }
 
     /// What is read or begun now belongs to the membership as it is now, and while a round is open to that of the round.
