@@ -145,7 +145,7 @@ fn what_was_held_when_it_was_taken_away_is_read_when_it_comes_again() {
     let settings = Settings::of("held-again").with("TOPICS__PARTITIONS", "2");
     settings.run(&["topics", "apply"]).ended(0);
     let topic = settings.topic("staging");
-    let join = || join(cluster().bootstrap(), settings.group(), &topic, GroupProtocol::Cooperative);
+    let join = || join(&cluster().bootstrap(), settings.group(), &topic, GroupProtocol::Cooperative);
     let (first, mut own) = (join(), BTreeSet::new());
     wait_for("both partitions", PATIENCE, || {
         take_turn(&first, &mut own);
@@ -183,7 +183,7 @@ fn a_cooperative_member_without_partitions_asks_again_and_stays_a_member() {
     let settings = Settings::of("empty-handed").with("TOPICS__PARTITIONS", "1");
     settings.run(&["topics", "apply"]).ended(0);
     let topic = settings.topic("staging");
-    let join = || join(cluster().bootstrap(), settings.group(), &topic, GroupProtocol::Cooperative);
+    let join = || join(&cluster().bootstrap(), settings.group(), &topic, GroupProtocol::Cooperative);
     let (first, mut own) = (join(), BTreeSet::new());
     wait_for("the partition", PATIENCE, || {
         take_turn(&first, &mut own);
@@ -211,7 +211,7 @@ fn a_member_that_the_brokers_give_nothing_learns_of_it() {
     let settings = Settings::of("brokers-give-nothing").with("TOPICS__PARTITIONS", "1");
     settings.run(&["topics", "apply"]).ended(0);
     let topic = settings.topic("staging");
-    let join = || join(cluster().bootstrap(), settings.group(), &topic, GroupProtocol::Consumer);
+    let join = || join(&cluster().bootstrap(), settings.group(), &topic, GroupProtocol::Consumer);
     let (first, mut own) = (join(), BTreeSet::new());
     wait_for("the partition", PATIENCE, || {
         take_turn(&first, &mut own);
