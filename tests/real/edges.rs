@@ -2,7 +2,7 @@
 //! thousands of headers, forged ones, names that are no text, times that nobody means. Each still has its one
 //! output, and harms no neighbour.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
@@ -284,6 +284,8 @@ fn take_any_time(staging: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let altered = runtime.block_on(admin.alter_configs([&alter], &options)).unwrap();
     assert!(altered.iter().all(Result::is_ok), "{altered:?}");
+    // Each broker hears of it in its own time.
+    thread::sleep(Duration::from_secs(3));
 }
 
 fn raw_quote(symbol: &str, event_ms: i64, time_ms: i64) -> RawRecord {
