@@ -169,7 +169,9 @@ impl Processor {
             // What comes does not depend on the round that was open when it came.
             [] | [After::TakeOver(_)] => {
                 self.effects.push_back(Effect::Rewind(rewind));
-                after.into_iter().for_each(|after| self.follow(after));
+                for after in after {
+                    self.follow(after);
+                }
             }
             // Nobody has any of it yet.
             [After::Resume { takeover, .. }] => {
