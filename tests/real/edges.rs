@@ -156,7 +156,7 @@ fn large_ones() -> [RawRecord; 3] {
 /// What becomes of the odd ones among staging's records, by offset.
 struct Odd {
     largest: i64,
-    largest_odd: i64,
+    much_evidence: i64,
     zeros: i64,
     long_key: i64,
     many_headers: i64,
@@ -185,7 +185,7 @@ fn send_odd_ones(settings: &Settings) -> Odd {
         let found = raw::produce(settings, &staging, PARTITION, &[sized(large, LARGEST + 1)]);
         assert_eq!(found, MESSAGE_TOO_LARGE);
     }
-    let (largest, _, largest_odd) = (place(1), place(1), place(1));
+    let (largest, _, much_evidence) = (place(1), place(1), place(1));
     neighbours(place(20));
     // Larger than any output may be, but for the compression.
     let zeros = Sent { key: Some(b"ZEROS".to_vec()), value: Some(spaces()), ..Sent::default() };
@@ -203,7 +203,7 @@ fn send_odd_ones(settings: &Settings) -> Odd {
     send_whole(&compressing, &staging, PARTITION, &forged);
     let forged = place(1);
     neighbours(place(20));
-    Odd { largest, largest_odd, zeros, long_key, many_headers, forged }
+    Odd { largest, much_evidence, zeros, long_key, many_headers, forged }
 }
 
 /// Larger than any output may be.
@@ -245,9 +245,9 @@ fn the_largest_records_have_their_outputs_and_what_cannot_be_sent_on_has_a_note(
     assert_eq!(unjudged, serde_json::json!({ "unsendable_bytes": 2 }));
 
     let bad = outputs(&settings, "bad_data", 4);
-    let all = [odd.largest, odd.largest_odd, odd.zeros, odd.long_key, odd.many_headers];
+    let all = [odd.largest, odd.much_evidence, odd.zeros, odd.long_key, odd.many_headers];
     assert_eq!(bad.keys().copied().collect::<Vec<_>>(), all);
-    assert_eq!((bad[&odd.largest].kind(), bad[&odd.largest_odd].kind()), ("rejected", "rejected"));
+    assert_eq!((bad[&odd.largest].kind(), bad[&odd.much_evidence].kind()), ("rejected", "rejected"));
     let note = |at: i64| -> Value {
         assert_eq!((bad[&at].kind(), &bad[&at].key), ("unsendable", &None));
         serde_json::from_slice(bad[&at].value.as_deref().unwrap()).unwrap()

@@ -352,16 +352,15 @@ impl Seat {
     /// The same to an event that nobody has been told of yet.
     pub fn answer_at_once(&mut self, group: &mut Group, now_ms: i64) {
         match self.phase {
-            Phase::GivingUp => match self.follows.take() {
-                Some(given) => {
+            Phase::GivingUp => {
+                if let Some(given) = self.follows.take() {
                     self.rejoins = true;
                     self.give(given);
-                }
-                None => {
+                } else {
                     self.phase = Phase::Joining;
                     group.rejoin(self.member, &[], now_ms);
                 }
-            },
+            }
             Phase::Told(_) if group.is_cooperative => self.assign(group, now_ms),
             Phase::Told(_) => self.phase = Phase::Steady(Vec::new()),
             // What it has taken on it has until the group wants it back.

@@ -292,10 +292,9 @@ impl Life {
         if let Some(output) = outputs.last()
             && site.planted == Planted::DoublePush
             && site.rng.random_ratio(1, 10)
+            && let Ok((partition, topic, body)) = self.message(output)
         {
-            if let Ok((partition, topic, body)) = self.message(output) {
-                let _again = self.add(topic, partition, body, site);
-            }
+            let _again = self.add(topic, partition, body, site);
         }
         Some(Input::Done)
     }

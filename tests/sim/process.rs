@@ -9,6 +9,7 @@ use tickgate::model::WallTime;
 
 use crate::disk::Disk;
 use crate::invariants::Breach;
+use crate::schedule::Members;
 use crate::site::{BASE_MS, Site};
 use crate::tally::Kind;
 use crate::worker::{Ended, Life};
@@ -48,8 +49,8 @@ impl Home {
 
 impl Process {
     pub fn new(index: usize, site: &Site) -> Self {
-        let namesake = if site.schedule.twins && index == 1 { 0 } else { index };
-        let name = site.schedule.static_names.then(|| format!("gate-{namesake}"));
+        let namesake = if site.schedule.members == Members::Twins && index == 1 { 0 } else { index };
+        let name = site.schedule.members.are_static().then(|| format!("gate-{namesake}"));
         let home = Home {
             index,
             name,

@@ -68,6 +68,24 @@ pub enum Tampering {
     Recreated,
 }
 
+/// How instances are members of the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Members {
+    Plain,
+    /// The group is told only of what moves.
+    Cooperative,
+    /// They have names that survive restarts.
+    Static,
+    /// And the first two have the same one.
+    Twins,
+}
+
+impl Members {
+    pub fn are_static(self) -> bool {
+        matches!(self, Self::Static | Self::Twins)
+    }
+}
+
 /// One seed's shape.
 #[derive(Debug)]
 pub struct Schedule {
@@ -75,12 +93,7 @@ pub struct Schedule {
     pub instances: usize,
     /// Of each instance.
     pub workers: usize,
-    /// Whether members have names that survive restarts.
-    pub static_names: bool,
-    /// Whether the group is told only of what moves.
-    pub cooperative: bool,
-    /// Whether the first two instances have the same name.
-    pub twins: bool,
+    pub members: Members,
     pub transaction_timeout_ms: i64,
     pub tampering: Tampering,
     /// Whether processes go on where records were deleted unjudged.
@@ -131,14 +144,16 @@ impl Schedule {
         ];
         let (lost_replies, refusals, bad, removals) = (some(200), some(60), some(300), 25 + some(200));
         let total = weights.iter().map(|(_, weight)| weight).sum();
-        let static_names = rng.random_ratio(1, 4);
         Self {
             partitions: rng.random_range(1..=4),
             instances: rng.random_range(1..=3),
             workers: if rng.random_ratio(1, 3) { 2 } else { 1 },
-            static_names,
-            cooperative: !static_names && rng.random_bool(0.4),
-            twins: static_names && rng.random_ratio(1, 3),
+            members: match rng.random_range(0..12) {
+                0 => Members::Twins,
+                1 | 2 => Members::Static,
+                3..=6 => Members::Cooperative,
+                _ => Members::Plain,
+            },
             transaction_timeout_ms: if rng.random_ratio(1, 3) {
                 rng.random_range(2_000..10_000)
             } else {
@@ -172,9 +187,7 @@ impl Schedule {
             partitions,
             instances: 0,
             workers: 1,
-            static_names: false,
-            cooperative: false,
-            twins: false,
+            members: Members::Plain,
             transaction_timeout_ms: 60_000,
             tampering: Tampering::Nothing,
             accept_loss: false,

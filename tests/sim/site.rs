@@ -21,7 +21,7 @@ use crate::invariants::{Breach, fencing, hold, listings, one_output, store, uncl
 use crate::journal::{Journal, Topic};
 use crate::looks::Looks;
 use crate::reference::{JUMP_PERMILLE, REPEATED_AFTER_MS, Reference};
-use crate::schedule::Schedule;
+use crate::schedule::{Members, Schedule};
 use crate::tally::{Kind, Tally};
 use crate::teeth::Planted;
 use crate::trace::Trace;
@@ -62,13 +62,13 @@ impl Site {
             tally: Tally::default(),
             planted,
             journal: Journal::new(schedule.transaction_timeout_ms),
-            group: Group::new(schedule.partitions, schedule.cooperative),
+            group: Group::new(schedule.partitions, schedule.members == Members::Cooperative),
             reference: Reference::default(),
             silences: Silences::default(),
             feeds: Feeds::default(),
             looks: Looks::default(),
             living: Living::default(),
-            owners: Owners::new(schedule.static_names),
+            owners: Owners::new(schedule.members.are_static()),
             refusals: Refusals::default(),
             routes: Routes::default(),
             rounds: 0,

@@ -9,7 +9,7 @@ use crate::invariants::{Breach, drained, listings, one_output, store};
 use crate::journal::{Body, Fate, Place, Topic, Truth};
 use crate::process::Process;
 use crate::restore;
-use crate::schedule::{Happening, Schedule};
+use crate::schedule::{Happening, Members, Schedule};
 use crate::script::Script;
 use crate::site::{BASE_MS, GRACE_MS, Site};
 use crate::tally::{Kind, Tally};
@@ -331,7 +331,7 @@ impl World {
     fn calm_round(&mut self, ms: i64) -> Result<(), Breach> {
         self.pass(ms);
         // Of two with one name the first to hear of the other ends, and the other may be gone by then.
-        if self.site.schedule.twins && !self.processes.iter().any(Process::is_up) {
+        if self.site.schedule.members == Members::Twins && !self.processes.iter().any(Process::is_up) {
             self.processes[0].start(&mut self.site);
         }
         for process in self.processes.iter_mut().filter(|process| process.is_up()) {
