@@ -47,7 +47,10 @@ pub fn flip_tables(state: &Path) {
         // Rows come first in a table, and those of a symbol after the position.
         let place = table.metadata().unwrap().len() / 3;
         let mut byte = [0];
-        table.read_exact_at(&mut byte, place).unwrap();
+        // One that is only just made may have nothing in it yet.
+        if table.read_exact_at(&mut byte, place).is_err() {
+            continue;
+        }
         table.write_all_at(&[byte[0] ^ 0x20], place).unwrap();
     }
 }

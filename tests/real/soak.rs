@@ -26,7 +26,7 @@ use crate::{
     disk::{Disk, flip_tables},
     faults::{Over, while_flowing},
     feed::{Feed, now_ms},
-    gate::Gate,
+    gate::{Gate, PATIENCE, wait_for},
     offsets::{committed, observer, wait_caught_up},
     proof::Proof,
     rig::Rig,
@@ -128,7 +128,8 @@ const INSTANCE_FAULTS: [(&str, InstanceFault); 11] = [
         let Some(disk) = Disk::mount("a disk that fills up amid a soak") else { return };
         let mut guest = Gate::stopped_in(&soak.settings, disk.path().join("state"));
         guest.start_again(&[]);
-        pause(chance, 3_000..9_000);
+        wait_for("instance on its disk", PATIENCE, || guest.get("/livez"));
+        pause(chance, 0..9_000);
         guest.assert_alive();
         disk.fill();
         pause(chance, 1_000..8_000);

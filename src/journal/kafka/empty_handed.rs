@@ -5,7 +5,8 @@
 //! leader has seen the topic elsewhere and waits for no news of it. A static member that comes back gets the empty
 //! assignment that Kafka stored for it, without a rebalance, and librdkafka (2.12) doesn't learn whether it leads.
 //! A join by a leader makes Kafka share the partitions out anew; one by any other is answered at once. Where there
-//! are more members than partitions, a leader without any costs its group [`ATTEMPTS_MAX`] rebalances after its start.
+//! are more members than partitions, a leader without any costs its group [`ATTEMPTS_MAX`] rebalances after its start;
+//! under a cooperative protocol every member without any does, as it has to leave to join again.
 
 use std::time::{Duration, Instant};
 

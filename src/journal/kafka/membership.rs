@@ -38,8 +38,9 @@ pub const TUNING: [(&str, &str); 5] = [
     ("queued.max.messages.kbytes", "8192"),
 ];
 
-/// Brokers that share out say nothing to a member that gets nothing: what it hears within this long, it would have heard.
-const FIRST_WORD_WITHIN: Duration = Duration::from_secs(15);
+/// Brokers that share out say nothing to a member that gets nothing. What it hears it hears within this long: by default
+/// they wait 45 s for a member that was killed.
+const FIRST_WORD_WITHIN: Duration = Duration::from_mins(1);
 
 /// One wait for what makes a membership fatal.
 const REPLACED_STEP: Duration = Duration::from_millis(20);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::{Offset as RdOffset, TopicPartitionList};
@@ -34,6 +34,8 @@ pub type Noted = (Partition, Option<(Offset, String)>);
 
 /// How long one fencing may take; it waits for the dead owner's transaction to be aborted.
 const FENCE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of a note that no broker takes by its defaults (`offset.metadata.max.bytes` of 4096), and that a request can hold.
+const TOO_LONG: usize = 30_000;
 /// How long to read for one record that should be there.
 const PEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -203,18 +205,19 @@ impl Owners {
         Ok(groups.groups().iter().filter(|of| of.name() == group).map(|of| of.members().len()).sum())
     }
 
-    /// Whether the group has members, whatever their protocol: commits plainly once more what is committed, which brokers
-    /// take from nobody while there are any. Only while no commit is pending, which it would outlast. `false` also where
-    /// nothing was ever committed.
+    /// Whether the group has members, whatever their protocol: asks for a commit of what is committed, with a note that is
+    /// too long. Brokers first ask whether a stranger may commit, which none may while there are members; then they refuse
+    /// the note, so nothing is written. `false` also where nothing was ever committed.
     pub fn refuses_strangers(&self, topic: &str, of: &[Partition]) -> Result<bool, KafkaError> {
-        let found = self.committed.committed_offsets(list(topic, of, RdOffset::Invalid)?, self.patience)?;
+        let found = self.uncommitted.committed_offsets(list(topic, of, RdOffset::Invalid)?, self.patience)?;
         let mut again = TopicPartitionList::new();
         for element in found.elements() {
             element.error()?;
             if let RdOffset::Offset(offset) = element.offset() {
                 let mut same = again.add_partition(topic, element.partition());
                 same.set_offset(RdOffset::Offset(offset))?;
-                same.set_metadata(element.metadata());
+                // A broker that would take it had the same owner from it.
+                same.set_metadata(format!("{};{}", element.metadata(), "x".repeat(TOO_LONG)));
             }
         }
         if again.count() == 0 {
@@ -222,6 +225,9 @@ impl Owners {
         }
         match self.committed.commit(&again, CommitMode::Sync) {
             Ok(()) => Ok(false),
+            Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::OffsetMetadataTooLarge) => {
+                Ok(false)
+            }
             Err(error) if membership::is_stale_membership(&error) => Ok(true),
             Err(error) => Err(error),
         }
@@ -255,9 +261,7 @@ impl Owners {
                 Some(Err(KafkaError::PartitionEOF(_))) => break Ok(None),
                 Some(Err(error)) => break Err(error),
                 None if Instant::now() > give_up => {
-                    break Err(KafkaError::MessageConsumption(
-                        rdkafka::error::RDKafkaErrorCode::OperationTimedOut,
-                    ));
+                    break Err(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
                 }
                 None => {}
             }
@@ -300,7 +304,7 @@ fn times(
             element.error()?;
             match element.offset() {
                 RdOffset::Offset(offset) => Ok((element.partition(), offset)),
-                _ => Err(KafkaError::OffsetFetch(rdkafka::error::RDKafkaErrorCode::NoOffset)),
+                _ => Err(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset)),
             }
         })
         .collect()

@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
@@ -20,10 +19,6 @@ use crate::journal::kafka::owners::Owners;
 use crate::journal::kafka::producer::{Outgoing, RoundProducer, Trouble};
 use crate::journal::kafka::{TopicEnds, client};
 use crate::model::{CheckpointRow, Offset, Partition, WallTime};
-
-/// How long a moment without pending commits is waited for: between two rounds of those that live.
-const SETTLED_WITHIN: Duration = Duration::from_secs(2);
-const SETTLED_STEP: Duration = Duration::from_millis(20);
 
 /// Arguments of `tickgate state reset`.
 #[derive(Debug, clap::Args)]
@@ -104,10 +99,7 @@ pub(super) fn run(args: &Args, config: &Config, timeout: Duration) -> Result<Exi
     if owners.members(&config.process.group).map_err(Failure::unreachable)? > 0 {
         return Err(has_members(config));
     }
-    // What stays pending is a dead owner's.
-    if are_settled(&owners, config, &chosen) {
-        expect_nobody(&owners, config, &chosen)?;
-    }
+    expect_nobody(&owners, config, &chosen)?;
     let changes = plan(config, &owners, &chosen, &args.place, deadline)?;
     expect_nobody(&owners, config, &chosen)?;
     show(&changes, args.dry_run, &mut io::stdout().lock()).map_err(Failure::breach)?;
@@ -122,20 +114,6 @@ fn has_members(config: &Config) -> Failure {
         "group `{}` has members, expected none: stop every instance of `tickgate process` first",
         config.process.group
     ))
-}
-
-/// Whether there is a moment within [`SETTLED_WITHIN`] at which no commit is pending.
-fn are_settled(owners: &Owners, config: &Config, chosen: &[Partition]) -> bool {
-    let give_up = Instant::now() + SETTLED_WITHIN;
-    loop {
-        if owners.stable_offsets(&config.topics.staging, chosen).is_ok() {
-            return true;
-        }
-        if Instant::now() > give_up {
-            return false;
-        }
-        thread::sleep(SETTLED_STEP);
-    }
 }
 
 /// Refuses where the group has members of a protocol that does not list them.
