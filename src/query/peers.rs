@@ -60,7 +60,8 @@ impl Peers {
 
     /// All instances behind a name.
     async fn ask_all(&self, name: &str, question: &Question) -> Vec<Symbols> {
-        let Ok(addresses) = look_up(name).await else { return Vec::new() };
+        let found = tokio::time::timeout(ANSWER_TIMEOUT, look_up(name)).await;
+        let Ok(Ok(addresses)) = found else { return Vec::new() };
         let asked = addresses.into_iter().take(ADDRESSES_MAX).map(|address| self.ask(address, question));
         futures_util::future::join_all(asked).await.into_iter().flatten().collect()
     }
