@@ -3,6 +3,9 @@
 
 use std::{collections::BTreeSet, thread, time::Duration};
 
+use rdkafka::ClientConfig;
+use tickgate::journal::kafka::owners::Owners;
+
 use crate::{
     cluster::Settings,
     feed::Feed,
@@ -152,16 +155,26 @@ fn a_restore_goes_on_under_the_changelogs_next_leader() {
     let slow = settings.clone().with("KAFKA__PROPERTIES__MAX_PARTITION_FETCH_BYTES", "1024");
     let mut slow = Gate::stopped(&slow);
     rig.proxies().for_each(|proxy| proxy.delay(Duration::from_millis(150)));
+    // Who has asked the leader while it lived, and so knows it.
+    let changelog = format!("{}-last_seen-changelog", settings.group());
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", settings.direct());
+    let owners = Owners::new(config, settings.group()).unwrap();
+    let ends = || owners.ends(&changelog, &[0, 1]).ok();
+    let before = wait_for("the changelog's ends", PATIENCE, ends);
     slow.start_again(&[]);
     wait_for("assignment", PATIENCE, || (!slow.logged("the group said: Assigned").is_empty()).then_some(()));
     thread::sleep(Duration::from_secs(3));
-    let leader = rig.broker(rig.leader(&format!("{}-last_seen-changelog", settings.group()), 0));
+    let leader = rig.broker(rig.leader(&changelog, 0));
     leader.kill().unwrap();
     let restored = slow.restores();
     rig.mend();
     slow.wait_ready();
     eprintln!("restored before the leader died: {restored:?}; at last: {:?}", slow.restores());
     eprintln!("ends that came too early: {:?}", slow.logged("seems to end early"));
+    // A worker that asked at that very moment would otherwise wait until the leader is back.
+    let after = wait_for("the changelog's ends from its next leader", PATIENCE, ends);
+    assert!(before.iter().all(|(partition, ends)| after[partition].high_watermark >= ends.high_watermark));
     leader.start().unwrap();
     feed.flow(&settings, 1_900, Duration::from_secs(3));
     wait_caught_up(&settings, PATIENCE);

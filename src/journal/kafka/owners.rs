@@ -2,7 +2,7 @@
 //! the end of a dead owner.
 //!
 //! Two consumers of the same group that never subscribe: one that sees past open transactions and one that
-//! does not. Each call is one attempt, bounded in time.
+//! does not. Each call is one attempt, bounded in time: one that fails may take twice its bound.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset as RdOffset, TopicPartitionList};
 
 use super::client::Logged;
@@ -163,10 +164,9 @@ impl Owners {
     ) -> Result<BTreeMap<Partition, Offset>, KafkaError> {
         // Below 0 Kafka takes it for something else than a time; no record is older than 0.
         let asked = list(topic, of, RdOffset::Offset(time_ms.max(0)))?;
-        let found = self.uncommitted.offsets_for_times(asked, REQUEST_TIMEOUT)?;
+        let found = ask_leaders(&self.uncommitted, topic, asked, REQUEST_TIMEOUT)?;
         let mut offsets = BTreeMap::new();
         for element in found.elements() {
-            element.error()?;
             if let RdOffset::Offset(offset) = element.offset() {
                 offsets.insert(element.partition(), offset);
             }
@@ -296,16 +296,33 @@ fn times(
     end: RdOffset,
     patience: Duration,
 ) -> Result<BTreeMap<Partition, Offset>, KafkaError> {
-    let found = consumer.offsets_for_times(list(topic, of, end)?, patience)?;
+    let found = ask_leaders(consumer, topic, list(topic, of, end)?, patience)?;
     found
         .elements()
         .iter()
-        .map(|element| {
-            element.error()?;
-            match element.offset() {
-                RdOffset::Offset(offset) => Ok((element.partition(), offset)),
-                _ => Err(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset)),
-            }
+        .map(|element| match element.offset() {
+            RdOffset::Offset(offset) => Ok((element.partition(), offset)),
+            _ => Err(KafkaError::OffsetFetch(RDKafkaErrorCode::NoOffset)),
         })
         .collect()
+}
+
+/// Kafka's `ListOffsets`, of whom the client takes for the partitions' leaders. It keeps to a leader that has died until
+/// that one is back, whoever leads now: a failure makes it ask who does, so that the next attempt is better.
+fn ask_leaders(
+    consumer: &BaseConsumer<Logged>,
+    topic: &str,
+    asked: TopicPartitionList,
+    patience: Duration,
+) -> Result<TopicPartitionList, KafkaError> {
+    let found = consumer.offsets_for_times(asked, patience).and_then(|found| {
+        found.elements().iter().try_for_each(TopicPartitionListElem::error)?;
+        Ok(found)
+    });
+    if found.is_err()
+        && let Err(error) = consumer.fetch_metadata(Some(topic), patience)
+    {
+        tracing::debug!(%error, topic, "could not ask who leads");
+    }
+    found
 }
