@@ -28,7 +28,13 @@ impl Offsets {
     }
 
     pub fn is_pending(&self, partition: Partition) -> bool {
-        self.pending.iter().any(|(_, of, _)| *of == partition)
+        self.pending(partition).next().is_some()
+    }
+
+    /// The metadata of the commits that have no marker yet.
+    pub fn pending(&self, partition: Partition) -> impl Iterator<Item = &str> {
+        let of = self.pending.iter().filter(move |(_, of, _)| *of == partition);
+        of.map(|(_, _, committed)| committed.metadata.as_str())
     }
 
     pub fn commit(&mut self, partition: Partition, offset: Offset, metadata: String) {

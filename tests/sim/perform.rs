@@ -220,9 +220,8 @@ impl Life {
         let mut owners = Vec::with_capacity(partitions.len());
         for partition in partitions {
             let claim = site.journal.offsets.committed(*partition).and_then(|(_, said)| Claim::decode(said));
-            if site.journal.offsets.is_pending(*partition) {
-                self.excused.extend(claim.iter().map(|claim| claim.transactional_id.clone()));
-            }
+            let marks = site.journal.offsets.pending(*partition).filter_map(Claim::decode);
+            self.excused.extend(marks.filter(|mark| mark.released).map(|mark| mark.transactional_id));
             owners.push(Owner { partition: *partition, claim });
         }
         let foreign = |owner: &Owner| {

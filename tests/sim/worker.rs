@@ -47,7 +47,7 @@ pub struct Life {
     pub current_at: i64,
     /// The changelog positions that commits were answered with.
     pub committed: BTreeMap<Partition, Offset>,
-    /// Owners read while the commit that marks them as released had no marker yet.
+    /// Owners whose mark of release was on its way when they were read.
     pub excused: Vec<String>,
     /// Until when marks are waited for, while owners are being read.
     pub marks_until_ms: Option<i64>,

@@ -25,6 +25,8 @@ const ATTEMPTS_MAX: u32 = 10;
 
 /// What is noted with each partition's committed offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+// What a newer version notes besides would be lost with this one's next commit.
+#[serde(deny_unknown_fields)]
 struct Note {
     /// Where the partition ended when the run began.
     end: Offset,
@@ -201,5 +203,27 @@ impl<'a> Run<'a> {
                 ended => return ended,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn notes_round_trip(end: Offset, since: Option<i64>, until: Option<i64>, choice: u64) {
+            let note = Note { end, window: Window { since, until }, choice };
+            let text = serde_json::to_string(&note).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Note>(&text).unwrap(), note);
+        }
+    }
+
+    #[test]
+    fn a_note_with_more_in_it_is_not_read() {
+        let text = r#"{"end":1,"window":{"since":null,"until":null},"choice":2}"#;
+        assert!(serde_json::from_str::<Note>(text).is_ok());
+        assert!(serde_json::from_str::<Note>(&text.replace("\"end\"", "\"speed\":3,\"end\"")).is_err());
     }
 }
