@@ -203,7 +203,7 @@ impl World {
         Record {
             partition,
             offset,
-            kafka_time: given.time,
+            kafka_time: real_time(given.time),
             key: given.key.as_deref(),
             value: given.value.as_deref(),
         }
@@ -434,7 +434,7 @@ impl Made {
     }
 }
 
-/// Kafka knows -1 as no time.
+/// Kafka knows -1 as no time, and the shell is not told of one.
 fn real_time(time: Option<i64>) -> Option<i64> {
     time.filter(|time| *time != -1)
 }
