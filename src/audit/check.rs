@@ -178,7 +178,10 @@ impl PartitionCheck {
             Some(Kind::FeedRecovered) => self.feeds.recovered(partition, message, &mut self.findings),
             Some(Kind::NotATrade) => self.findings.count(Count::NotATrade, 1),
             Some(Kind::Rejected) => self.output(message, Found::Rejected),
-            Some(Kind::Removed) => self.output(message, Found::Removed),
+            Some(Kind::Removed) => {
+                self.events.removed(message.key);
+                self.output(message, Found::Removed);
+            }
             Some(Kind::Unsendable) => self.output(message, Found::Unsendable),
             None => {
                 let found = format!("{} {}", headers::KIND, shown(name));

@@ -1,8 +1,9 @@
 //! The events of one partition of `bad_data`: `stale` and `recovered`, against each other.
 //!
-//! Uniqueness is per partition, as last-seen is: a symbol that a producer put into two partitions has two.
+//! Uniqueness is per partition, as last-seen is: a symbol that a producer put into two partitions has two. A removal ends
+//! what is known of a symbol: should it come to the same last-seen again, that is another silence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use super::message::{Message, shown};
@@ -43,12 +44,17 @@ pub(super) struct Silence {
     /// At most one of each level.
     pub(super) stales: BTreeMap<Level, Stale>,
     recovered: Option<Offset>,
+    /// How many removals of the symbol came before.
+    removals: u32,
 }
 
 /// All events of one partition.
 #[derive(Debug, Default)]
 pub(super) struct Events {
-    pub(super) silences: BTreeMap<Identity, Silence>,
+    /// More than one where removals came between them.
+    pub(super) silences: BTreeMap<Identity, Vec<Silence>>,
+    /// Removals so far, by symbol.
+    removals: HashMap<String, u32>,
     /// `recovered` without a `stale` before it: a breach only where none can have been retired.
     unmatched: Vec<(Offset, Identity)>,
 }
@@ -56,7 +62,19 @@ pub(super) struct Events {
 impl Events {
     /// The `stale` of a silence and level, if it was told.
     pub(super) fn is_told(&self, identity: &Identity, level: Level) -> bool {
-        self.silences.get(identity).is_some_and(|silence| silence.stales.contains_key(&level))
+        let silences = self.silences.get(identity);
+        silences.is_some_and(|all| all.iter().any(|silence| silence.stales.contains_key(&level)))
+    }
+
+    /// Takes in the removal of a symbol.
+    pub(super) fn removed(&mut self, key: Option<&[u8]>) {
+        if let Some(symbol) = key.and_then(|key| std::str::from_utf8(key).ok()) {
+            *self.removals.entry(symbol.to_owned()).or_default() += 1;
+        }
+    }
+
+    fn removals_of(&self, symbol: &str) -> u32 {
+        self.removals.get(symbol).copied().unwrap_or(0)
     }
 
     /// Takes in a `stale`.
@@ -72,7 +90,12 @@ impl Events {
             let expected = format!("a silence longer than its threshold, {threshold_ms} ms");
             findings.breach(breach(BreachKind::FalseEvent, partition, offset, found, expected));
         }
-        let silence = self.silences.entry(identity.clone()).or_default();
+        let removals = self.removals_of(&identity.symbol);
+        let silences = self.silences.entry(identity.clone()).or_default();
+        if silences.last().is_none_or(|silence| silence.removals != removals) {
+            silences.push(Silence { removals, ..Silence::default() });
+        }
+        let Some(silence) = silences.last_mut() else { return };
         if let Some(first) = silence.stales.get(&level) {
             let found = format!("stale {identity}, {shown}, once more");
             let expected = format!("the one at offset {} alone", first.offset);
@@ -92,7 +115,9 @@ impl Events {
         findings.count(Count::Recovered, 1);
         let Some((identity, said)) = read(Kind::Recovered, partition, message, findings) else { return };
         let offset = message.offset;
-        let Some(silence) = self.silences.get_mut(&identity) else {
+        let removals = self.removals_of(&identity.symbol);
+        let silence = self.silences.get_mut(&identity).and_then(|all| all.last_mut());
+        let Some(silence) = silence.filter(|silence| silence.removals == removals) else {
             self.unmatched.push((offset, identity));
             return;
         };

@@ -54,19 +54,19 @@ pub(super) fn judge(
         }
         judge_reported(history, symbol, *row, events, findings);
     }
-    for (identity, silence) in &events.silences {
+    for (identity, silences) in &events.silences {
         let symbol = inputs.known(&identity.symbol);
         let next = symbol.and_then(|symbol| walked.had.get(&(symbol, identity.last_seen)));
         // A watch-listed symbol's first silence counts from its listing.
         let listed_at = rows.symbols.get(&identity.symbol).and_then(|row| row.listed_at);
         let is_listing = listed_at == Some(identity.last_seen.0);
-        for stale in silence.stales.values() {
+        for stale in silences.iter().flat_map(|silence| silence.stales.values()) {
             match next {
                 Some(next) if !stale.said.never_seen => {
-                    judge_length(history, classes, stale, *next, findings);
+                    judge_length(history, classes, stale, next, findings);
                 }
                 _ if stale.said.never_seen && is_listing => {
-                    judge_length(history, classes, stale, None, findings);
+                    judge_length(history, classes, stale, &[], findings);
                 }
                 _ if stale.said.never_seen && symbol.is_some_and(|of| walked.removed.contains(&of)) => {
                     findings.skip(Unjudged::ListingsRemoved, 1);
@@ -91,12 +91,12 @@ fn judge_unknown(history: History, identity: &Identity, stale: &Stale, findings:
 }
 
 /// How long the silence of a `stale` was, computed again: by the calendar, until the clock that noticed it or the
-/// quote that followed.
+/// quote that followed, one of these where the symbol came to that last-seen several times.
 fn judge_length(
     history: History,
     classes: &Classes,
     stale: &Stale,
-    next: Option<EventTime>,
+    next: &[EventTime],
     findings: &mut Findings,
 ) {
     let said = &stale.said;
@@ -109,16 +109,17 @@ fn judge_length(
         return;
     }
     let until = match said.noticed_by {
-        NoticedBy::Clock => Some(said.detected_at.0),
-        NoticedBy::NextRecord => next.map(|next| next.0),
+        NoticedBy::Clock => vec![said.detected_at.0],
+        NoticedBy::NextRecord => next.iter().map(|next| next.0).collect(),
     };
-    let Some(until) = until.filter(|_| history.complete) else {
+    let lengths: Vec<i64> =
+        until.iter().map(|until| class.calendar.open_ms(said.last_seen.0, *until)).collect();
+    let Some(silence_ms) = lengths.last().filter(|_| history.complete) else {
         findings.skip(Unjudged::EventHistoryRetired, 1);
         return;
     };
-    let silence_ms = class.calendar.open_ms(said.last_seen.0, until);
     findings.count(Count::SilencesCompared, 1);
-    if said.silence_ms != Some(silence_ms) {
+    if !lengths.iter().any(|length| said.silence_ms == Some(*length)) {
         let found = format!(
             "stale (`{}`, {}) after {} ms",
             said.symbol,
@@ -146,7 +147,7 @@ fn false_event(history: History, stale: &Stale, found: String, expected: String)
 struct Walked {
     computed: BTreeMap<NameId, Computed>,
     /// The last-seens on the way that events name, and what each moved to.
-    had: HashMap<(NameId, EventTime), Option<EventTime>>,
+    had: HashMap<(NameId, EventTime), Vec<EventTime>>,
     /// Silences, by level, that the settings call too long and no event tells of.
     unreported: u64,
     /// Symbols with a removal.
@@ -175,11 +176,11 @@ fn walk(history: History, inputs: &Inputs, classes: &Classes, events: &Events) -
                 }
                 state.last_seen = Some(event_time);
                 if claimed.contains(&(symbol, event_time)) {
-                    walked.had.insert((symbol, event_time), None);
+                    walked.had.entry((symbol, event_time)).or_default();
                 }
                 let Some(before) = before else { continue };
                 if let Some(next) = walked.had.get_mut(&(symbol, before)) {
-                    *next = Some(event_time);
+                    next.push(event_time);
                 }
                 if state.exact {
                     walked.unreported += unreported(inputs.name(symbol), before, event_time, classes, events);
