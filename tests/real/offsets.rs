@@ -16,11 +16,20 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A consumer of the group that never joins it.
 pub fn observer(settings: &Settings) -> BaseConsumer {
+    reader(settings, "read_uncommitted")
+}
+
+/// Another that waits for what is on its way: a transaction's offsets come after its commit is answered.
+pub fn patient_observer(settings: &Settings) -> BaseConsumer {
+    reader(settings, "read_committed")
+}
+
+fn reader(settings: &Settings, isolation: &str) -> BaseConsumer {
     ClientConfig::new()
         .set("bootstrap.servers", settings.direct())
         .set("group.id", settings.group())
         .set("enable.auto.commit", "false")
-        .set("isolation.level", "read_uncommitted")
+        .set("isolation.level", isolation)
         .create()
         .unwrap()
 }

@@ -12,7 +12,7 @@ use crate::{
     faults::while_flowing,
     feed::{Feed, Producer, Sent, now_ms},
     gate::{Gate, PATIENCE, wait_for},
-    offsets::{committed, observer, wait_caught_up},
+    offsets::{committed, patient_observer, wait_caught_up},
 };
 
 const PARTITIONS: i32 = 2;
@@ -263,7 +263,7 @@ impl Group {
     /// The committed offset of each partition.
     fn offsets(&self) -> Vec<i64> {
         let staging = self.settings.topic("staging");
-        committed(&observer(&self.settings), &staging, &[0, 1]).into_values().collect()
+        committed(&patient_observer(&self.settings), &staging, &[0, 1]).into_values().collect()
     }
 
     fn epochs(&self) -> Vec<i64> {
