@@ -2,7 +2,7 @@
 //! the end of a dead owner.
 //!
 //! Two consumers of the same group that never subscribe: one that sees past open transactions and one that
-//! does not. Each call is one attempt, bounded in time: one that fails may take twice its bound.
+//! does not. Each call is one attempt, bounded in time: one that fails may take a second more.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,6 +37,8 @@ pub type Noted = (Partition, Option<(Offset, String)>);
 const FENCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a note that no broker takes by its defaults (`offset.metadata.max.bytes` of 4096), and that a request can hold.
 const TOO_LONG: usize = 30_000;
+/// How long to wait for who leads, after a failure: the client takes it in also when it comes later.
+const LEADERS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long to read for one record that should be there.
 const PEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -320,7 +322,7 @@ fn ask_leaders(
         Ok(found)
     });
     if found.is_err()
-        && let Err(error) = consumer.fetch_metadata(Some(topic), patience)
+        && let Err(error) = consumer.fetch_metadata(Some(topic), patience.min(LEADERS_TIMEOUT))
     {
         tracing::debug!(%error, topic, "could not ask who leads");
     }

@@ -409,12 +409,9 @@ impl Life<'_> {
         }
         let (staging, now_ms) = (&self.shared.config.topics.staging, self.shared.now().wall.0);
         // The ends first: the other way round, what was appended in between would seem to be held.
-        let (Ok(ends), Ok(stable)) = (
-            self.owners.high_watermarks(staging, &partitions),
-            self.owners.last_stable(staging, &partitions),
-        ) else {
-            return;
-        };
+        // Each of them may take its time where no broker answers, and the group is not heard meanwhile.
+        let Ok(ends) = self.owners.high_watermarks(staging, &partitions) else { return };
+        let Ok(stable) = self.owners.last_stable(staging, &partitions) else { return };
         let mut doubtful = None;
         self.shared.view.update(self.index, |worker| {
             for (partition, committed, _) in &progress.tasks {
