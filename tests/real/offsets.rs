@@ -20,6 +20,7 @@ pub fn observer(settings: &Settings) -> BaseConsumer {
 }
 
 /// Another that waits for what is on its way: a transaction's offsets come after its commit is answered.
+#[cfg(feature = "fault-points")]
 pub fn patient_observer(settings: &Settings) -> BaseConsumer {
     reader(settings, "read_committed")
 }
