@@ -11,8 +11,8 @@
 //!   its first quote or its last removal is still on staging;
 //! - no visible output stands for an input that the group has not committed;
 //! - `stale` is unique by (symbol, `last_seen`, level) between two removals of the symbol, no lower level follows a higher
-//!   one, and each names a last-seen that the symbol really had and, by the calendar, how long the silence was; every `recovered` follows its own
-//!   `stale` and names the highest level; what a row calls reported has its event;
+//!   one, and each names a last-seen that the symbol really had and, by the calendar, how long the silence was; every
+//!   `recovered` follows its own `stale` and names the highest level; what a row calls reported has its event;
 //! - the changelog's checkpoint is not below the cut and not beyond what is committed after reading;
 //! - each symbol's row equals the highest event time of its accepted inputs since its last removal.
 //!

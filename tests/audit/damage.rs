@@ -192,6 +192,13 @@ pub const DAMAGES: &[Damage] = &[
         offset: Some(4),
     },
     Damage {
+        name: "a stale twice, with another symbol's removal between",
+        hurt: |world| world.bad_data.insert(1, world.bad_data[3].clone()),
+        kind: BreachKind::DuplicateEvent,
+        topic: Topic::BadData,
+        offset: Some(4),
+    },
+    Damage {
         name: "a lower level after a higher one",
         hurt: |world| {
             let mut warn = world.bad_data[3].clone();
